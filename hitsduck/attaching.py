@@ -1,0 +1,311 @@
+"""Turns one inspected APDB file into the schema of views that stands for a rerun."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hitsduck import schema
+from hitsduck.cameras import Camera
+from hitsduck.connection import Connection
+from hitsduck.detection import Instrument, Moments, detect_instrument, detect_moments
+from hitsduck.errors import FlagError, FlagWarning
+from hitsduck.inspection import ApdbFile, reading
+from hitsduck.quoting import quote_identifier, quote_text
+
+#: Views that Python writes from schema data -> the APDB table behind each.
+STAGED = {
+    "staged_dia_source": "DiaSource",
+    "staged_dia_object": "DiaObject",
+    "staged_dia_forced_source": "DiaForcedSource",
+    "staged_processing_summary": "DetectorVisitProcessingSummary",
+}
+
+
+@dataclass(frozen=True)
+class AttachedRerun:
+    """One rerun as it was found at opening.
+
+    Attributes
+    ----------
+    name, catalog : str
+        The user's name, and DuckDB's name for the attached file.
+    file : ApdbFile
+    instrument : Instrument
+    moments : Moments
+    flag_set : str
+    bad_flags : tuple of str
+        Flags of the good definition that this file holds.
+    skipped_flags : tuple of str
+        Flags of the good definition that it lacks.
+    """
+
+    name: str
+    catalog: str
+    file: ApdbFile
+    instrument: Instrument
+    moments: Moments
+    flag_set: str
+    bad_flags: tuple[str, ...]
+    skipped_flags: tuple[str, ...]
+
+    @property
+    def flag_encoding(self) -> str:
+        """``packed`` (one integer) or ``boolean`` (one column per flag)."""
+        packed = schema.packed_era(self.file.tables["DiaSource"]) is not None
+        return "packed" if packed else "boolean"
+
+    @property
+    def generations(self) -> dict[str, str]:
+        """The generation of each table, told from its columns."""
+        return {
+            table: schema.generation(table, columns)
+            for table, columns in self.file.tables.items()
+            if table in ("DiaSource", "DiaObject", "DiaForcedSource")
+        }
+
+    def physical(self, table: str) -> str:
+        """Return the attached table's full name as SQL, e.g. for sqlite's own tools."""
+        return f"{quote_identifier(self.catalog)}.{quote_identifier(self.file.table_name(table))}"
+
+
+def examine(
+    name: str,
+    catalog: str,
+    file: ApdbFile,
+    *,
+    instrument: str | Camera | None,
+    moments: str | None,
+    flag_set: str,
+    flags: Sequence[str],
+) -> AttachedRerun:
+    """Find out what the views of one rerun have to know.
+
+    Raises
+    ------
+    SchemaError, InstrumentError, FlagError
+    """
+    where = f"rerun {name!r} ({file.path})"
+    schema.check_required(file.tables, where=where)
+    in_file = schema.flags_in_file(file.tables["DiaSource"])
+    kept = tuple(flag for flag in flags if flag in in_file)
+    skipped = tuple(flag for flag in flags if flag not in in_file)
+    if not kept:
+        raise FlagError(
+            f"{where}: none of the flags {', '.join(flags)} exists in this file; "
+            f"it holds: {', '.join(in_file)}"
+        )
+    if skipped:
+        warnings.warn(
+            f"{where}: its generation lacks {', '.join(skipped)}; good follows the others",
+            FlagWarning,
+            stacklevel=2,
+        )
+    with reading(file.readable_path) as connection:
+        found = detect_instrument(file, connection, rerun=name, stated=instrument)
+        unit = detect_moments(file, connection, candidates=found.candidates, stated=moments)
+    return AttachedRerun(name, catalog, file, found, unit, flag_set, kept, skipped)
+
+
+def seeing_problem(rerun: AttachedRerun) -> str | None:
+    """Return why the seeing in arcsec cannot be told, or None where it can."""
+    scales = {round(camera.pixel_scale_arcsec, 9) for camera in rerun.instrument.candidates}
+    needs_scale = rerun.moments.unit == "px2" and len(scales) > 1
+    return rerun.instrument.geometry_problem if needs_scale else None
+
+
+def _definition(rerun: AttachedRerun) -> dict[str, Any]:
+    """Return the one row of the table ``rerun``."""
+    found, unit = rerun.instrument, rerun.moments.unit
+    camera = found.camera
+    cameras = found.candidates
+    moments_scale = {"arcsec2": 1.0, "px2": cameras[0].pixel_scale_arcsec}.get(unit or "")
+    lacks_position = not {"x", "y"} <= set(rerun.file.tables["DiaSource"])
+    position_problem = found.geometry_problem
+    if lacks_position:
+        position_problem = (
+            f"rerun {rerun.name!r} ({rerun.file.path}): DiaSource has no columns x and y, "
+            "which edges and the focal plane need"
+        )
+    known = sorted({number for c in cameras for number in c.detectors})
+    return {
+        "rerun": rerun.name,
+        "path": str(rerun.file.path),
+        "instrument": found.name,
+        "visit_id_factor": found.id_factor,
+        "id_problem": found.id_problem,
+        "geometry_problem": found.geometry_problem,
+        "position_problem": position_problem,
+        "site_problem": found.site_problem,
+        "seeing_problem": seeing_problem(rerun),
+        "known_detectors": known,
+        "longitude_deg": None if found.site_problem else cameras[0].longitude_deg,
+        "plate_scale_arcsec_per_mm": camera.plate_scale_arcsec_per_mm if camera else None,
+        "moments_unit": unit,
+        "moments_scale_arcsec": None if seeing_problem(rerun) else moments_scale,
+        "is_iyy_psf_ixy_psf": rerun.moments.psf_moments == "ixx only",
+        "flag_set": rerun.flag_set,
+    }
+
+
+#: Columns of the definition tables and their types.
+_TABLE_TYPES: dict[str, dict[str, str]] = {
+    "rerun": {
+        "rerun": "varchar",
+        "path": "varchar",
+        "instrument": "varchar",
+        "visit_id_factor": "bigint",
+        "id_problem": "varchar",
+        "geometry_problem": "varchar",
+        "position_problem": "varchar",
+        "site_problem": "varchar",
+        "seeing_problem": "varchar",
+        "known_detectors": "integer[]",
+        "longitude_deg": "double",
+        "plate_scale_arcsec_per_mm": "double",
+        "moments_unit": "varchar",
+        "moments_scale_arcsec": "double",
+        "is_iyy_psf_ixy_psf": "boolean",
+        "flag_set": "varchar",
+    },
+    "good_definition": {
+        "rerun": "varchar",
+        "flag_set": "varchar",
+        "flag": "varchar",
+        "bit": "bigint",
+    },
+    "file_flag": {
+        "rerun": "varchar",
+        "flag": "varchar",
+        "is_bad": "boolean",
+        "is_in_file": "boolean",
+    },
+    "camera_detector": {
+        "rerun": "varchar",
+        "detector": "integer",
+        "name": "varchar",
+        "detector_type": "integer",
+        "x0_px": "integer",
+        "y0_px": "integer",
+        "x1_px": "integer",
+        "y1_px": "integer",
+        "pixel_size_x_mm": "double",
+        "pixel_size_y_mm": "double",
+        "ref_x_px": "double",
+        "ref_y_px": "double",
+        "offset_x_mm": "double",
+        "offset_y_mm": "double",
+        "yaw_deg": "double",
+    },
+}
+#: Small native tables beside the views of each rerun.
+DEFINITION_TABLES = tuple(_TABLE_TYPES)
+
+
+def _definition_rows(rerun: AttachedRerun) -> dict[str, list[dict[str, Any]]]:
+    in_file = set(schema.flags_in_file(rerun.file.tables["DiaSource"]))
+    camera = rerun.instrument.camera
+    detectors = camera.detectors.values() if camera else ()
+    return {
+        "rerun": [_definition(rerun)],
+        "good_definition": [
+            {
+                "rerun": rerun.name,
+                "flag_set": rerun.flag_set,
+                "flag": flag,
+                "bit": schema.flag_number(flag),
+            }
+            for flag in rerun.bad_flags
+        ],
+        "file_flag": [
+            {
+                "rerun": rerun.name,
+                "flag": flag,
+                "is_bad": flag in rerun.bad_flags,
+                "is_in_file": flag in in_file,
+            }
+            for flag in schema.flag_names()
+        ],
+        "camera_detector": [{"rerun": rerun.name} | vars(detector) for detector in detectors],
+    }
+
+
+def create_definition_tables(connection: Connection, rerun: AttachedRerun, folder: Path) -> None:
+    """Create the small tables that the views of one rerun read, in the current schema.
+
+    The values go over as JSON files in `folder`: binding a single Python value would
+    make DuckDB import pandas, which costs more than the whole opening.
+    """
+    for table, rows in _definition_rows(rerun).items():
+        types = _TABLE_TYPES[table]
+        listed = ", ".join(f"{column}: {quote_text(kind)}" for column, kind in types.items())
+        file = folder / f"{rerun.catalog}-{table}.json"
+        file.write_text(json.dumps(rows), encoding="utf-8")
+        connection.execute(
+            f"create table {table} as select * from read_json({quote_text(file)}, "
+            f"format = 'array', columns = {{{listed}}})"
+        )
+        file.unlink()
+
+
+def _closed_validity(expressions: Mapping[str, str]) -> str:
+    """Return the validity end where dax_apdb kept DiaObjectLast.
+
+    Until 2024 it then left every version open (lsst/dax_apdb), so that an open
+    version ends where the object's next one begins.
+    """
+    start, end = expressions["validityStartMjdTai"], expressions["validityEndMjdTai"]
+    key = expressions["diaObjectId"]
+    return f"coalesce({end}, lead({start}) over (partition by {key} order by {start}))"
+
+
+def staged_sql(rerun: AttachedRerun, table: str, relation: str | None) -> str:
+    """Return the SELECT that gives a physical table its canonical columns.
+
+    Parameters
+    ----------
+    relation : str or None
+        The physical table as SQL; None where the file has no such table, which
+        gives the columns and no row.
+    """
+    physical = rerun.file.tables.get(table, {})
+    expressions = schema.projection(table, physical if relation else {})
+    if table == "DiaObject" and relation and "DiaObjectLast" in rerun.file.tables:
+        expressions["validityEndMjdTai"] = _closed_validity(expressions)
+    terms = [
+        f"{expression} as {quote_identifier(name)}" for name, expression in expressions.items()
+    ]
+    terms.append(f"{quote_text(rerun.name)} as rerun")
+    if table == "DiaSource":
+        terms.append(
+            f"{schema.good_definition_bits(physical, rerun.bad_flags)} as good_definition_bits"
+        )
+    selected = ",\n    ".join(terms)
+    return (
+        f"select\n    {selected}\nfrom {relation}"
+        if relation
+        else (f"select\n    {selected}\nwhere false")
+    )
+
+
+def attach(connection: Connection, rerun: AttachedRerun, folder: Path) -> None:
+    """Attach one rerun's file and create its schema with the definition tables.
+
+    The views come when they are first asked for (`ViewMaker`).
+    """
+    connection.attach(rerun.file.readable_path, rerun.catalog)
+    connection.execute(f"create schema if not exists {quote_identifier(rerun.name)}")
+    connection.use_schema(rerun.name)
+    create_definition_tables(connection, rerun, folder)
+
+
+def physical_relations(rerun: AttachedRerun) -> dict[str, str | None]:
+    """Return {APDB table: the attached table as SQL, or None where the file lacks it}."""
+    return {
+        table: rerun.physical(table) if table in rerun.file.tables else None
+        for table in STAGED.values()
+    }

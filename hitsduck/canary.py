@@ -1,0 +1,137 @@
+"""A small known question, asked of the engine before it is trusted.
+
+DuckDB's SQLite reader has answered two questions wrongly without a word: it lost
+the last row where the rowids span a multiple of 122,880, and it gave the first of
+two same-shaped tables for both (docs/engine.md). Tiny SQLite files made on the spot
+are counted by DuckDB, with the settings that hitsduck uses, and by sqlite3. The
+outcome is remembered per engine version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+
+from hitsduck.errors import EngineError
+from hitsduck.quoting import quote_identifier, quote_text
+
+#: Rows that DuckDB's SQLite reader takes in one slice of a scan.
+SLICE_ROWS = 122_880
+#: Raise when the questions below change, so that they are asked again.
+_EDITION = 1
+_LEFT = ((1, 1), (SLICE_ROWS, 2))
+_RIGHT = ((1, 1), (2, 3), (3, 4))
+
+
+def _memory_file() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "hitsduck" / "canary.json"
+
+
+def _write(path: Path, rows: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("pragma journal_mode = off")
+        connection.execute("pragma synchronous = off")
+        connection.execute("create table DiaSource (diaSourceId integer primary key, flags bigint)")
+        connection.executemany("insert into DiaSource values (?, ?)", rows)
+        n_rows, total = connection.execute("select count(*), sum(flags) from DiaSource").fetchone()
+    return int(n_rows), int(total)
+
+
+def ask(connection: duckdb.DuckDBPyConnection) -> None:
+    """Ask `connection` the known questions; return when it answers rightly.
+
+    Raises
+    ------
+    EngineError
+        The engine answers wrongly, with its settings as they are.
+    """
+    with tempfile.TemporaryDirectory(prefix="hitsduck-canary-") as folder:
+        truth = []
+        names = ("hitsduck_canary_left", "hitsduck_canary_right")
+        for name, rows in zip(names, (_LEFT, _RIGHT), strict=True):
+            path = Path(folder) / f"{name}.db"
+            truth.append(_write(path, rows))
+            connection.execute(
+                f"attach {quote_text(path)} as {quote_identifier(name)} (type sqlite, read_only)"
+            )
+        try:
+            _compare(connection, names, truth)
+        finally:
+            for name in names:
+                connection.execute(f"detach {quote_identifier(name)}")
+
+
+def _compare(
+    connection: duckdb.DuckDBPyConnection,
+    names: tuple[str, str],
+    truth: list[tuple[int, int]],
+) -> None:
+    left, right = (f"{quote_identifier(name)}.DiaSource" for name in names)
+    both = (
+        f"select count(*), sum(flags) from {left} "
+        f"union all select count(*), sum(flags) from {right}"
+    )
+    answers = [(int(n), int(total)) for n, total in connection.execute(both).fetchall()]
+    if sorted(answers) != sorted(truth):
+        raise EngineError(
+            f"DuckDB {duckdb.__version__} counts two small SQLite files wrongly ({answers} where "
+            f"sqlite3 says {truth}), so none of its answers can be trusted; install the tested "
+            "pair duckdb and duckdb-extension-sqlite-scanner of pyproject.toml"
+        )
+    twice = (
+        f"with narrow as (select flags from {right}) "
+        "select * from narrow union all select * from narrow limit 4"
+    )
+    try:
+        n_rows = len(connection.execute(twice).fetchall())
+    except duckdb.Error as error:
+        raise EngineError(
+            f"DuckDB {duckdb.__version__} fails on a query that uses one SQLite table twice "
+            f"({str(error).splitlines()[0]}); install the tested pair duckdb and "
+            "duckdb-extension-sqlite-scanner of pyproject.toml"
+        ) from error
+    if n_rows != 4:
+        raise EngineError(f"DuckDB {duckdb.__version__} gives {n_rows} of 4 rows under a limit")
+
+
+def ask_once(
+    connection: duckdb.DuckDBPyConnection,
+    version: str,
+    *,
+    question: Callable[[duckdb.DuckDBPyConnection], None] = ask,
+) -> bool:
+    """Ask unless this engine version has answered rightly before.
+
+    Returns
+    -------
+    bool
+        True when the question was asked now.
+    """
+    memory = _memory_file()
+    key = f"{version} edition {_EDITION}"
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if isinstance(known, dict) and known.get(key) == "right":
+        return False
+    question(connection)
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        partial = memory.with_name(f"{memory.name}.{os.getpid()}")
+        partial.write_text(
+            json.dumps({**(known if isinstance(known, dict) else {}), key: "right"}),
+            encoding="utf-8",
+        )
+        partial.replace(memory)
+    except OSError:  # a home that cannot be written: ask again next time
+        pass
+    return True

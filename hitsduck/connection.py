@@ -1,0 +1,198 @@
+"""The one door to DuckDB: settings, the SQLite extension, and ``execute``.
+
+What protects the answers here, and why, is written down in docs/engine.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from hitsduck import canary
+from hitsduck.errors import (
+    BadValueError,
+    EngineError,
+    HitsduckError,
+    InstrumentError,
+    QueryError,
+    RerunLockedError,
+    SchemaError,
+)
+from hitsduck.quoting import quote_identifier, quote_text
+
+EXTENSION_PACKAGE = "duckdb-extension-sqlite-scanner"
+_EXTENSION_MODULE = "duckdb_extension_sqlite_scanner"
+
+#: The settings that keep DuckDB's answers over SQLite files right (docs/engine.md).
+PROTECTIONS = (
+    "set disabled_optimizers = 'common_subplan,cte_inlining'",
+    "set sqlite_disable_multithreaded_scans = true",
+)
+
+#: Errors that a view raises with error('hitsduck <kind>: <message>').
+_RAISED_BY_VIEWS: Mapping[str, type[HitsduckError]] = {
+    "instrument": InstrumentError,
+    "schema": SchemaError,
+}
+_RAISED = re.compile(r"hitsduck (instrument|schema): (.*)", re.DOTALL)
+
+Parameters = Mapping[str, Any] | Sequence[Any] | None
+Tracer = Callable[[str, Parameters], None]
+
+
+def _extension_file() -> Path | None:
+    """Return the packaged extension's file, or None where the package is missing."""
+    spec = importlib.util.find_spec(_EXTENSION_MODULE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    for folder in spec.submodule_search_locations:
+        files = sorted(Path(folder).rglob("sqlite_scanner.duckdb_extension"))
+        matching = [file for file in files if duckdb.__version__ in str(file.parent)]
+        if matching or files:
+            return (matching or files)[0]
+    return None
+
+
+def _load_extension(connection: duckdb.DuckDBPyConnection) -> str:
+    """Load the SQLite reader and return where it came from."""
+    file = _extension_file()
+    problems = []
+    if file is not None:
+        try:
+            connection.execute(f"load {quote_text(file)}")
+            return f"{EXTENSION_PACKAGE} ({file.parent.name})"
+        except duckdb.Error as error:
+            problems.append(f"the packaged one ({file}): {str(error).splitlines()[0]}")
+    else:
+        problems.append(f"the package {EXTENSION_PACKAGE} is not installed")
+    try:
+        connection.execute("load sqlite_scanner")
+        return "an installed sqlite_scanner"
+    except duckdb.Error as error:
+        problems.append(f"an installed one: {str(error).splitlines()[0]}")
+    raise EngineError(
+        f"DuckDB {duckdb.__version__} has no SQLite reader; the packages duckdb and "
+        f"{EXTENSION_PACKAGE} must have the same version, here {duckdb.__version__} "
+        f"(tried: {'; '.join(problems)})"
+    )
+
+
+class Connection:
+    """A DuckDB database in memory with SQLite files attached read-only.
+
+    Parameters
+    ----------
+    threads : int, optional
+    memory_limit : str, optional
+        As DuckDB takes it, ``"2GB"`` say.
+    temp_directory : path-like, optional
+        Where DuckDB spills.
+    tracer : callable, optional
+        Called with every statement and its parameters.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int | None = None,
+        memory_limit: str | None = None,
+        temp_directory: str | os.PathLike[str] | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
+        config: dict[str, Any] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",
+        }
+        if threads is not None:
+            config["threads"] = threads
+        if memory_limit is not None:
+            config["memory_limit"] = memory_limit
+        if temp_directory is not None:
+            config["temp_directory"] = os.fspath(temp_directory)
+        try:
+            self._root = duckdb.connect(":memory:", config=config)
+        except (duckdb.Error, ValueError) as error:
+            raise EngineError(f"DuckDB refuses its settings: {str(error).splitlines()[0]}") from (
+                error
+            )
+        self._tracer = tracer
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._search_path = "main"
+        self._local.cursor = self._root
+        self.extension = _load_extension(self._root)
+        for setting in PROTECTIONS:
+            self.execute(setting)
+        canary.ask_once(self._root, f"duckdb {duckdb.__version__}, {self.extension}")
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return this thread's own cursor (one connection is not safe across threads)."""
+        cursor = getattr(self._local, "cursor", None)
+        if cursor is None:
+            with self._lock:
+                cursor = self._root.cursor()
+            cursor.execute(f"set schema = {quote_text(self._search_path)}")
+            self._local.cursor = cursor
+        return cursor
+
+    def execute(self, sql: str, parameters: Parameters = None) -> duckdb.DuckDBPyConnection:
+        """Run one statement with bound values; every statement passes here."""
+        if self._tracer is not None:
+            self._tracer(sql, parameters)
+        try:
+            return self.cursor().execute(sql, parameters)
+        except (duckdb.Error, RuntimeError) as error:
+            raise translated(error) from error
+
+    def use_schema(self, schema: str) -> None:
+        """Make `schema` the one that unqualified names mean, for new threads too."""
+        self._search_path = quote_identifier(schema)
+        self.execute(f"set schema = {quote_text(self._search_path)}")
+
+    def attach(self, path: Path, catalog: str) -> None:
+        """Attach an SQLite file read-only under the name `catalog`."""
+        self.execute(
+            f"attach {quote_text(path)} as {quote_identifier(catalog)} (type sqlite, read_only)"
+        )
+
+    def close(self) -> None:
+        """Close the database and every cursor of it."""
+        self._root.close()
+
+
+def translated(error: Exception) -> HitsduckError:
+    """Return a DuckDB error as ours, in the user's words."""
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else type(error).__name__
+    raised = _RAISED.search(text)
+    if raised:
+        return _RAISED_BY_VIEWS[raised[1]](raised[2].strip())
+    if isinstance(error, duckdb.ConversionException) or "Mismatch Type" in first:
+        return BadValueError(first)
+    if isinstance(
+        error,
+        duckdb.ParserException
+        | duckdb.BinderException
+        | duckdb.CatalogException
+        | duckdb.InvalidInputException,
+    ):
+        return QueryError(_one_line(text))
+    if "database is locked" in text:
+        return RerunLockedError(f"an APDB is locked by a process that writes it: {first}")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return EngineError(f"{first}; raise memory_limit or give a temp_directory with room")
+    return EngineError(_one_line(text))
+
+
+def _one_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("LINE ", "^"))]
+    return " ".join(kept[:3])

@@ -1,0 +1,434 @@
+"""Cross-match of two tables: frames in, pairs of row numbers and separations out.
+
+Sources are matched within their image, on the sky or in pixels; objects and outside
+catalogues anywhere on the sky. The search itself is the same for all of them, and is in
+:mod:`hitsduck.crossmatch_search`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import polars as pl
+from polars.exceptions import PolarsError
+
+from hitsduck.crossmatch_search import (
+    Catalog,
+    all_rows,
+    image_parts,
+    nearest_rows,
+)
+from hitsduck.crossmatch_sky import Floats, Indices, Part, sky_parts, unit_vectors
+from hitsduck.errors import MatchError
+
+How = Literal["mutual", "best1", "best2", "all"]
+Unit = Literal["arcsec", "px"]
+
+_RADIUS_RANGE: dict[Unit, tuple[float, float]] = {
+    "arcsec": (0.01, 3600.0),
+    "px": (0.001, 100_000.0),
+}
+# Coordinates are rounded to multiples of these, far below their own precision, so that the
+# square of no difference underflows: only equal positions are at distance zero.
+_GRAIN: dict[Unit, float] = {"arcsec": 2.0**-60, "px": 2.0**-40}
+_LARGEST_PX = 1e7
+# A position in degrees, as a double, is good to 1e-10 arcsec. Two sources 0.5 arcsec apart
+# match at 0.5, whichever way the last bits of their distance were rounded.
+_ROUNDING = 1e-9
+# Rows of both sides that are matched in one go, unless one image or cell has more.
+_PART_ROWS = 1 << 19
+_MAX_NAMES_SHOWN = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """The result of a cross-match.
+
+    Attributes
+    ----------
+    pairs
+        One row per matched pair, sorted by left_index, then right_index: `left_index` and
+        `right_index` (UInt32; row numbers in the frames given), `sep_arcsec` or `sep_px`
+        (Float64), `is_ambiguous` (Boolean; one of the two has another neighbour within the
+        radius).
+    n_left_unusable, n_right_unusable
+        Number of rows that can match nothing: position NULL, NaN, infinite or out of
+        range, or NULL in a column that tells images apart.
+    n_ambiguous
+        Number of pairs that are flagged `is_ambiguous`.
+    """
+
+    pairs: pl.DataFrame
+    n_left_unusable: int
+    n_right_unusable: int
+    n_ambiguous: int
+
+
+def match_images(
+    left: pl.DataFrame,
+    right: pl.DataFrame,
+    *,
+    radius_arcsec: float,
+    how: How = "mutual",
+    by: Sequence[str] = ("visit", "detector"),
+    id_column: str = "diaSourceId",
+    ra: str = "ra",
+    dec: str = "dec",
+) -> Match:
+    """Match the sources of the same image by their positions on the sky.
+
+    Parameters
+    ----------
+    left, right
+        Frames of one row per source, with the columns named below.
+    radius_arcsec
+        Largest separation in arcsec, from 0.01 to 3600, inclusive.
+    how
+        `mutual`: each is the other's nearest within the radius. `best1`: the nearest right
+        row of each left row. `best2`: the nearest left row of each right row. `all`: every
+        pair within the radius. Of two at the same separation the lower id is nearer. Rows
+        at exactly the same position of an image pair off in the order of their ids, first
+        with first and second with second; one that is left over has no `mutual` partner,
+        and the first as its `best1` or `best2`.
+    by
+        Columns that tell images apart; only rows equal in all of them match.
+    id_column
+        Column of ids (integers or strings, none NULL) that break ties.
+    ra, dec
+        Columns of right ascension (of any size) and declination, degrees.
+
+    Returns
+    -------
+    Match
+        Pairs with `sep_arcsec`, and the counts of what could not be matched. The order of
+        rows and the number of threads do not change what is matched.
+
+    Raises
+    ------
+    MatchError
+        The radius or the rule is impossible, or columns are missing (all of them are
+        named) or of the wrong type.
+
+    Notes
+    -----
+    The separation is 2 arcsin(c / 2), with c the chord between the unit vectors, which is
+    accurate at small angles, across RA 0 and at the poles.
+
+    Examples
+    --------
+    >>> old = pl.DataFrame(
+    ...     {"diaSourceId": [1, 2], "visit": 7, "detector": 3, "ra": 10.0, "dec": [0.0, 0.1]}
+    ... )
+    >>> new = old.with_columns(pl.col("dec") + 0.0001)
+    >>> match = match_images(old, new, radius_arcsec=0.5)
+    >>> match.pairs.with_columns(pl.col("sep_arcsec").round(6)).rows()
+    [(0, 0, 0.36, False), (1, 1, 0.36, False)]
+    """
+    _check_question("arcsec", radius_arcsec, how)
+    columns = _Columns((ra, dec), id_column, _as_names(by))
+    return _match_within_images(left, right, "arcsec", radius_arcsec, how, columns)
+
+
+def match_pixels(
+    left: pl.DataFrame,
+    right: pl.DataFrame,
+    *,
+    radius_px: float,
+    how: How = "mutual",
+    by: Sequence[str] = ("visit", "detector"),
+    id_column: str = "diaSourceId",
+    x: str = "x",
+    y: str = "y",
+) -> Match:
+    """Match the sources of the same image by their pixel coordinates.
+
+    Parameters
+    ----------
+    left, right
+        Frames of one row per source, with the columns named below.
+    radius_px
+        Largest distance in pixels, from 0.001 to 100,000, inclusive.
+    how, by, id_column
+        As for :func:`match_images`.
+    x, y
+        Columns of pixel coordinates; beyond 10 million pixels they are out of range.
+
+    Returns
+    -------
+    Match
+        Pairs with `sep_px`, and the counts of what could not be matched.
+
+    Raises
+    ------
+    MatchError
+        As for :func:`match_images`.
+
+    Examples
+    --------
+    >>> old = pl.DataFrame(
+    ...     {"diaSourceId": [1, 2], "visit": 7, "detector": 3, "x": [10.0, 90.0], "y": 5.0}
+    ... )
+    >>> new = old.with_columns(pl.col("x") + 3.0, pl.col("y") + 4.0)
+    >>> match_pixels(old, new, radius_px=5.0).pairs.rows()
+    [(0, 0, 5.0, False), (1, 1, 5.0, False)]
+    """
+    _check_question("px", radius_px, how)
+    columns = _Columns((x, y), id_column, _as_names(by))
+    return _match_within_images(left, right, "px", radius_px, how, columns)
+
+
+def match_sky(
+    left: pl.DataFrame,
+    right: pl.DataFrame,
+    *,
+    radius_arcsec: float,
+    how: How = "mutual",
+    left_id: str | None = "diaObjectId",
+    right_id: str | None = "diaObjectId",
+    left_ra: str = "ra",
+    left_dec: str = "dec",
+    right_ra: str = "ra",
+    right_dec: str = "dec",
+) -> Match:
+    """Match two catalogues anywhere on the sky.
+
+    Parameters
+    ----------
+    left, right
+        Frames of one row per object, with the columns named below.
+    radius_arcsec
+        Largest separation in arcsec, from 0.01 to 3600, inclusive.
+    how
+        As for :func:`match_images`, with the whole sky as one image.
+    left_id, right_id
+        Columns of ids (integers or strings, none NULL) that break ties; None for a
+        catalogue without ids, whose order of rows then breaks them.
+    left_ra, left_dec, right_ra, right_dec
+        Columns of right ascension (of any size) and declination, degrees.
+
+    Returns
+    -------
+    Match
+        Pairs with `sep_arcsec`, and the counts of what could not be matched.
+
+    Raises
+    ------
+    MatchError
+        As for :func:`match_images`.
+
+    Examples
+    --------
+    >>> objects = pl.DataFrame({"diaObjectId": [1, 2], "ra": [0.0, 50.0], "dec": [0.0, 90.0]})
+    >>> variables = pl.DataFrame({"name": ["u", "v"], "ra": [-1e-4, 230.0], "dec": [0.0, 89.9999]})
+    >>> match = match_sky(objects, variables, radius_arcsec=1.0, right_id="name")
+    >>> match.pairs.with_columns(pl.col("sep_arcsec").round(6)).rows()
+    [(0, 0, 0.36, False), (1, 1, 0.36, False)]
+    """
+    _check_question("arcsec", radius_arcsec, how)
+    left_columns = _Columns((left_ra, left_dec), left_id)
+    right_columns = _Columns((right_ra, right_dec), right_id)
+    _check_columns(left, left_columns, right, right_columns)
+    left_side = _read(left, left_columns, "arcsec", _zeros(left.height))
+    right_side = _read(right, right_columns, "arcsec", _zeros(right.height))
+    parts = sky_parts(
+        left_side.position,
+        right_side.position,
+        radius_arcsec=float(radius_arcsec),
+        part_rows=_PART_ROWS,
+    )
+    return _match(left_side, right_side, parts, "arcsec", float(radius_arcsec), how)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The names of the columns of one side."""
+
+    position: tuple[str, str]
+    id: str | None
+    by: tuple[str, ...] = ()
+
+    def names(self) -> list[str]:
+        names = [*self.by, *self.position]
+        return names if self.id is None else [*names, self.id]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The usable rows of one side."""
+
+    position: tuple[Floats, Floats]
+    image: Indices
+    row: Indices
+    ids: pl.Series | None
+    n_unusable: int
+
+    def catalog(self, order: Indices, unit: Unit) -> Catalog:
+        """Put the rows in order, and their positions where distance is Euclidean."""
+        first, second = self.position[0][order], self.position[1][order]
+        axes = unit_vectors(first, second) if unit == "arcsec" else np.stack([first, second])
+        axes = np.round(axes / _GRAIN[unit]) * _GRAIN[unit]
+        # adding 0.0 turns -0.0, another bit pattern, into 0.0
+        return Catalog(axes + 0.0, self.image[order], self.row[order], self.ids)
+
+
+def _as_names(by: Sequence[str]) -> tuple[str, ...]:
+    return (by,) if isinstance(by, str) else tuple(by)
+
+
+def _check_question(unit: Unit, radius: float, how: str) -> None:
+    """Refuse a radius or a rule that makes no sense."""
+    low, high = _RADIUS_RANGE[unit]
+    is_number = isinstance(radius, int | float | np.number) and not isinstance(radius, bool)
+    if not is_number or not low <= radius <= high:
+        raise MatchError(f"radius_{unit} must be a number from {low:g} to {high:g}, not {radius!r}")
+    if how not in get_args(How):
+        raise MatchError(f"how must be one of {', '.join(get_args(How))}, not {how!r}")
+
+
+def _check_columns(
+    left: pl.DataFrame, left_columns: _Columns, right: pl.DataFrame, right_columns: _Columns
+) -> None:
+    """Name all missing columns at once, then all those whose values are of no use."""
+    missing, wrong = [], []
+    for name, frame, columns in (("left", left, left_columns), ("right", right, right_columns)):
+        absent = [column for column in columns.names() if column not in frame.columns]
+        if absent:
+            shown = ", ".join(frame.columns[:_MAX_NAMES_SHOWN]) or "no columns"
+            n_more = len(frame.columns) - _MAX_NAMES_SHOWN
+            shown += f" and {n_more} more" if n_more > 0 else ""
+            missing.append(f"the {name} table lacks {', '.join(absent)} (it has {shown})")
+            continue
+        for column in columns.position:
+            dtype = frame.schema[column]
+            if not (dtype.is_numeric() or dtype == pl.Null):
+                wrong.append(f"{column} of the {name} table is {dtype}, not a number")
+        if columns.id is not None and (n_null := frame[columns.id].null_count()):
+            wrong.append(f"{columns.id} of the {name} table is NULL in {n_null} rows")
+    if missing or wrong:
+        raise MatchError("cannot match: " + "; ".join(missing or wrong))
+
+
+def _match_within_images(
+    left: pl.DataFrame, right: pl.DataFrame, unit: Unit, radius: float, how: How, columns: _Columns
+) -> Match:
+    """Match rows whose image is the same."""
+    _check_columns(left, columns, right, columns)
+    left_image, right_image = _image_numbers(left, right, columns.by)
+    left_side = _read(left, columns, unit, left_image)
+    right_side = _read(right, columns, unit, right_image)
+    parts = image_parts(left_side.image, right_side.image, part_rows=_PART_ROWS)
+    return _match(left_side, right_side, parts, unit, float(radius), how)
+
+
+def _image_numbers(
+    left: pl.DataFrame, right: pl.DataFrame, by: tuple[str, ...]
+) -> tuple[pl.Series, pl.Series]:
+    """Give images that both sides have a number, others -1, NULL where a column is NULL."""
+    if not by:
+        return _zeros(left.height), _zeros(right.height)
+    names = [str(number) for number in range(len(by))]
+    keys = [
+        frame.select(pl.col(column).alias(name) for column, name in zip(by, names, strict=True))
+        for frame in (left, right)
+    ]
+    try:
+        schema = pl.concat([key.clear() for key in keys], how="vertical_relaxed").schema
+    except PolarsError as error:
+        types = [
+            f"{name} is {left.schema[name]} on the left and {right.schema[name]} on the right"
+            for name in by
+            if left.schema[name] != right.schema[name]
+        ]
+        raise MatchError(f"cannot match within images: {'; '.join(types)}") from error
+    floats = [name for name, dtype in schema.items() if dtype.is_float()]
+    keys = [
+        key.cast(
+            {name: pl.Int64 if t == pl.Null else t for name, t in schema.items()}
+        ).with_columns(pl.col(floats).fill_nan(None))
+        for key in keys
+    ]
+    shared = keys[0].unique().join(keys[1].unique(), on=names).with_row_index("image")
+    left_image, right_image = (
+        key.join(shared, on=names, how="left", maintain_order="left").select(
+            pl.when(pl.all_horizontal(pl.col(names).is_not_null())).then(
+                pl.col("image").cast(pl.Int64).fill_null(-1)
+            )
+        )["image"]
+        for key in keys
+    )
+    return left_image, right_image
+
+
+def _zeros(n_rows: int) -> pl.Series:
+    return pl.zeros(n_rows, dtype=pl.Int64, eager=True)
+
+
+def _read(frame: pl.DataFrame, columns: _Columns, unit: Unit, image: pl.Series) -> _Side:
+    """Take the rows that can match out of a frame, and count those that never can."""
+    first, second = pl.col("first"), pl.col("second")
+    if unit == "arcsec":
+        is_position = first.is_finite() & second.is_between(-90.0, 90.0)
+    else:
+        is_position = (first.abs() <= _LARGEST_PX) & (second.abs() <= _LARGEST_PX)
+    table = frame.select(
+        pl.col(columns.position[0]).cast(pl.Float64).alias("first"),
+        pl.col(columns.position[1]).cast(pl.Float64).alias("second"),
+    ).with_columns(
+        image.alias("image"),
+        (is_position.fill_null(False) & image.is_not_null()).alias("is_usable"),
+    )
+    is_usable = table["is_usable"]
+    row = (is_usable & (image >= 0).fill_null(False)).arg_true()
+    if row.len() < table.height:
+        table = table[row]
+    position = table["first"].to_numpy(), table["second"].to_numpy()
+    ids = None if columns.id is None else frame[columns.id]
+    n_unusable = frame.height - int(is_usable.sum())
+    return _Side(position, table["image"].to_numpy(), row.to_numpy(), ids, n_unusable)
+
+
+def _match(
+    left_side: _Side,
+    right_side: _Side,
+    partition: tuple[Indices, Indices, Iterable[Part]],
+    unit: Unit,
+    radius: float,
+    how: How,
+) -> Match:
+    """Search the parts, apply the rule, and turn distances into separations."""
+    left_order, right_order, parts = partition
+    left, right = left_side.catalog(left_order, unit), right_side.catalog(right_order, unit)
+    reach = radius + _ROUNDING
+    if unit == "arcsec":
+        reach = 2.0 * np.sin(np.radians(reach / 3600.0) / 2.0)
+    if how == "all":
+        rows, others, distance2 = all_rows(left, right, parts, reach=reach)
+        is_ambiguous = (np.bincount(rows)[rows] > 1) | (np.bincount(others)[others] > 1)
+    else:
+        of_left, of_right = nearest_rows(left, right, parts, reach=reach)
+        if how == "best2":
+            others = np.flatnonzero(of_right.partner >= 0)
+            rows = of_right.partner[others]
+            distance2 = of_right.distance2[others]
+        else:
+            rows = np.flatnonzero(of_left.partner >= 0)
+            if how == "mutual":
+                rows = rows[of_right.partner[of_left.partner[rows]] == rows]
+            others = of_left.partner[rows]
+            distance2 = of_left.distance2[rows]
+        is_ambiguous = of_left.has_others[rows] | of_right.has_others[others]
+    separation = np.sqrt(distance2)
+    if unit == "arcsec":
+        separation = np.degrees(2.0 * np.arcsin(separation / 2.0)) * 3600.0
+    pairs = pl.DataFrame(
+        {
+            "left_index": left.row[rows].astype(np.uint32),
+            "right_index": right.row[others].astype(np.uint32),
+            f"sep_{unit}": np.minimum(separation, radius),
+            "is_ambiguous": is_ambiguous,
+        }
+    )
+    pairs = pairs.sort("left_index", "right_index")
+    n_unusable = left_side.n_unusable, right_side.n_unusable
+    return Match(pairs, *n_unusable, n_ambiguous=int(is_ambiguous.sum()))

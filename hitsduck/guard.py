@@ -1,0 +1,124 @@
+"""Lets one SELECT through, and nothing that opens files or changes anything.
+
+DuckDB's own parser says what a text is: ``json_serialize_sql`` takes only SELECT
+statements and gives their syntax tree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from hitsduck.connection import Connection
+from hitsduck.errors import QueryError
+
+#: Table functions that stay inside the database.
+_HARMLESS_TABLE_FUNCTIONS = frozenset(
+    {
+        "range",
+        "generate_series",
+        "unnest",
+        "repeat",
+        "repeat_row",
+        "pragma_table_info",
+        "histogram",
+        "histogram_values",
+        "summary",
+        "test_all_types",
+        "json_each",
+        "json_tree",
+    }
+)
+
+
+def check_select(connection: Connection, query: str) -> None:
+    """Check that `query` is one SELECT that opens no file.
+
+    Raises
+    ------
+    QueryError
+        Not exactly one SELECT, a syntax error, or a function that opens files.
+    """
+    _check_functions(_statement(connection, query, "the query"))
+
+
+def check_condition(connection: Connection, condition: str) -> None:
+    """Check that `condition` is one expression, so that it can stand in a WHERE.
+
+    Raises
+    ------
+    QueryError
+    """
+    what = f"the condition {condition!r}"
+    if not condition.strip():
+        raise QueryError("the condition is empty; give one expression on dia_source")
+    # Without parentheses too, or "1) or (1" would pass for one expression.
+    _statement(connection, f"select\n{condition}\n", what)
+    node = _statement(connection, f"select (\n{condition}\n)", what)["node"]
+    from_table = node.get("from_table") or {}
+    is_one_expression = (
+        node.get("type") == "SELECT_NODE"
+        and len(node.get("select_list", ())) == 1
+        and from_table.get("type") == "EMPTY"
+        and not node.get("where_clause")
+        and not node.get("modifiers")
+        and not node.get("group_expressions")
+        and not node.get("having")
+        and not node.get("qualify")
+    )
+    if not is_one_expression:
+        raise QueryError(f"{what} is not one expression on dia_source")
+    if node["select_list"][0].get("type") == "STAR" or _is_row(node["select_list"][0]):
+        raise QueryError(f"{what} is a list of values, not one expression on dia_source")
+    _check_functions(node)
+
+
+def _is_row(expression: dict[str, Any]) -> bool:
+    return expression.get("class") == "FUNCTION" and expression.get("function_name") == "row"
+
+
+def _statement(connection: Connection, text: str, what: str) -> dict[str, Any]:
+    row = connection.execute("select json_serialize_sql($text)", {"text": text}).fetchone()
+    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    if tree.get("error"):
+        message = str(tree.get("error_message", "it cannot be read")).splitlines()[0]
+        if tree.get("error_type") == "parser":
+            raise QueryError(f"{what}: {message}")
+        raise QueryError(f"{what} is not a SELECT; only one SELECT statement is taken ({message})")
+    statements = tree.get("statements", [])
+    if len(statements) != 1:
+        raise QueryError(f"{what} holds {len(statements)} statements; only one SELECT is taken")
+    statement: dict[str, Any] = statements[0]
+    return statement
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
+
+
+def _check_functions(tree: dict[str, Any]) -> None:
+    for node in _nodes(tree):
+        if node.get("type") == "TABLE_FUNCTION":
+            name = str(node.get("function", {}).get("function_name", "")).lower()
+            if name not in _HARMLESS_TABLE_FUNCTIONS and not name.startswith("duckdb_"):
+                raise QueryError(
+                    f"the table function {name} is not allowed in a query: it may open files; "
+                    "open an APDB as a rerun instead"
+                )
+
+
+def table_names(connection: Connection, query: str) -> set[str]:
+    """Return the last parts of the table names that a query reads from."""
+    tree = _statement(connection, query, "the query")
+    return {
+        str(node["table_name"])
+        for node in _nodes(tree)
+        if node.get("type") == "BASE_TABLE" and "table_name" in node
+    }

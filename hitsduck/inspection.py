@@ -1,0 +1,426 @@
+"""What one SQLite file is, asked of SQLite itself before DuckDB attaches it.
+
+Nothing here scans a table: the file's header is read, the table definitions,
+distinct ids over an index (or a spread sample of rows), and that is all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from hitsduck.errors import (
+    NotAnApdbError,
+    RerunChangedError,
+    RerunCopyWarning,
+    RerunLockedError,
+    RerunNotFoundError,
+)
+from hitsduck.quoting import quote_identifier
+
+_MAGIC = b"SQLite format 3\x00"
+#: Seconds that a reader waits for a writer's lock before it says so.
+LOCK_TIMEOUT_S = 1.0
+#: Rows looked at where no index gives the distinct values.
+SAMPLE_ROWS = 1000
+
+#: Tables of an APDB that hitsduck reads, under their plain names.
+APDB_TABLES = (
+    "DiaSource",
+    "DiaObject",
+    "DiaForcedSource",
+    "DiaObjectLast",
+    "SSObject",
+    "SSSource",
+    "DetectorVisitProcessingSummary",
+    "metadata",
+)
+
+
+@dataclass(frozen=True)
+class FileState:
+    """Size and modification time of a database and of the files beside it."""
+
+    parts: tuple[tuple[str, int, int], ...]
+
+    @classmethod
+    def of(cls, path: Path) -> FileState:
+        """Look at the file, its -wal and its -journal now."""
+        parts = []
+        for suffix in ("", "-wal", "-journal"):
+            try:
+                stat = os.stat(f"{path}{suffix}")
+            except FileNotFoundError:
+                continue
+            parts.append((suffix, stat.st_size, stat.st_mtime_ns))
+        return cls(tuple(parts))
+
+
+@dataclass(frozen=True)
+class ApdbFile:
+    """One APDB file as SQLite describes it.
+
+    Attributes
+    ----------
+    path : Path
+        The file that the user named.
+    readable_path : Path
+        The file that is read: `path`, or a private copy of a WAL database.
+    prefix : str
+        Put before every table name (``apdb-cli --prefix``), often empty.
+    tables : dict of str to dict of str to str
+        Plain table name -> {column: declared SQLite type}.
+    metadata : dict of str to str
+        Rows of the ``metadata`` table, empty where there is none.
+    state : FileState
+        Of `path` when it was opened.
+    """
+
+    path: Path
+    readable_path: Path
+    prefix: str
+    tables: dict[str, dict[str, str]]
+    metadata: dict[str, str]
+    state: FileState
+
+    def table_name(self, table: str) -> str:
+        """Return the physical name of `table` in this file."""
+        return self.prefix + table
+
+    def check_unchanged(self, rerun: str) -> None:
+        """Raise `RerunChangedError` when the file is not what it was at opening."""
+        try:
+            now = FileState.of(self.path)
+        except OSError as error:
+            raise RerunChangedError(f"rerun {rerun!r}: {self.path} went away: {error}") from error
+        if now != self.state:
+            raise RerunChangedError(
+                f"rerun {rerun!r}: {self.path} changed while it was open, so numbers from before "
+                "and after would be mixed; open it again when its writer is done"
+            )
+
+
+def find_apdb(path: str | os.PathLike[str]) -> Path:
+    """Return the APDB file meant by `path`: a file, or a folder that holds one.
+
+    A folder holds ``association.db`` (or the folder above does, as ap_verify
+    leaves it), or exactly one SQLite file that is an APDB.
+
+    Raises
+    ------
+    RerunNotFoundError
+        Nothing there, or a folder with no APDB or with several.
+    """
+    place = Path(path)
+    if place.is_file():
+        return place
+    if not place.exists():
+        raise RerunNotFoundError(f"{place}: no such file or folder")
+    if not place.is_dir():
+        raise RerunNotFoundError(f"{place}: neither a file nor a folder")
+    if (place / "association.db").is_file():
+        return place / "association.db"
+    found = [file for file in sorted(place.iterdir()) if _looks_like_apdb(file)]
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        raise RerunNotFoundError(
+            f"{place}: holds {len(found)} APDB files ({', '.join(f.name for f in found)}); "
+            "name one of them"
+        )
+    above = place.resolve().parent / "association.db"
+    if above.is_file():
+        return above
+    raise RerunNotFoundError(
+        f"{place}: a folder without association.db (nor has the folder above) and without any "
+        "other APDB file; name the SQLite file itself"
+    )
+
+
+def _looks_like_apdb(path: Path) -> bool:
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            if file.read(16) != _MAGIC:
+                return False
+        with closing(_connect(path, immutable=True)) as connection:
+            return bool(_prefixes(connection))
+    except (OSError, sqlite3.Error):
+        return False
+
+
+def check_header(path: Path) -> bool:
+    """Check the first bytes of a database; return whether it is in WAL mode.
+
+    Raises
+    ------
+    NotAnApdbError
+        Empty, not SQLite, or shorter than its own header says.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+            size = os.fstat(file.fileno()).st_size
+    except PermissionError as error:
+        raise RerunLockedError(f"{path}: cannot be read: {error.strerror}") from error
+    if not header:
+        raise NotAnApdbError(f"{path}: is empty (0 bytes); the run that wrote it left nothing")
+    if header[:16] != _MAGIC:
+        raise NotAnApdbError(
+            f"{path}: is no SQLite database (its first 16 bytes say otherwise): encrypted, "
+            "compressed or another kind of file"
+        )
+    if len(header) < 100:
+        raise NotAnApdbError(f"{path}: is cut off ({size} bytes); copy it again")
+    is_wal = header[18] == 2 or header[19] == 2
+    page_size = int.from_bytes(header[16:18], "big")
+    page_size = 65536 if page_size == 1 else page_size
+    n_pages = int.from_bytes(header[28:32], "big")
+    header_is_current = header[24:28] == header[92:96] and n_pages > 0
+    if header_is_current and not is_wal and size < n_pages * page_size:
+        raise NotAnApdbError(
+            f"{path}: is cut off: {size} bytes where its header says {n_pages * page_size}; "
+            "copy it again"
+        )
+    return is_wal
+
+
+def _connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    # SQLite's URI needs ?, # and % of a path escaped; an absolute path keeps "//" out of it.
+    uri = f"file:{quote(str(path.resolve()))}?mode=ro" + ("&immutable=1" if immutable else "")
+    return sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, check_same_thread=False)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open `path` read-only and put SQLite's complaints into the user's words."""
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = _connect(path)
+        yield connection
+    except sqlite3.Error as error:
+        raise _in_plain_words(path, error) from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _in_plain_words(path: Path, error: sqlite3.Error) -> Exception:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return RerunLockedError(
+            f"{path}: is locked by a process that writes it; wait until that run is done, "
+            "or copy the file and open the copy"
+        )
+    if "malformed" in text or "not a database" in text or "disk I/O" in text:
+        return NotAnApdbError(f"{path}: is damaged or cut off ({text}); copy it again")
+    if "readonly" in text or "unable to open" in text:
+        return RerunLockedError(
+            f"{path}: cannot be opened for reading where it lies ({text}): a writer has crashed "
+            "and left a journal, or the folder cannot be read; run `sqlite3 FILE .tables` as its "
+            "owner, or copy the file together with its -journal or -wal and open the copy"
+        )
+    return NotAnApdbError(f"{path}: SQLite says: {text}")
+
+
+def _prefixes(connection: sqlite3.Connection) -> list[str]:
+    names = {
+        str(row[0])
+        for row in connection.execute(
+            "select name from sqlite_master where type in ('table', 'view')"
+        )
+    }
+    return sorted(
+        name.removesuffix("DiaSource")
+        for name in names
+        if name.endswith("DiaSource") and name.removesuffix("DiaSource") + "DiaObject" in names
+    )
+
+
+def inspect(path: str | os.PathLike[str], *, copy_folder: Path | None = None) -> ApdbFile:
+    """Open one APDB file for a look: its tables, columns and metadata.
+
+    Parameters
+    ----------
+    path : path-like
+        A file, or a folder as `find_apdb` takes it.
+    copy_folder : Path, optional
+        Where a private copy of a WAL database is put; a new temporary folder
+        otherwise, which the caller has to remove.
+
+    Raises
+    ------
+    RerunNotFoundError, NotAnApdbError, RerunLockedError
+    """
+    file = find_apdb(path)
+    is_wal = check_header(file)
+    state = FileState.of(file)
+    readable = _private_copy(file, copy_folder) if is_wal else file
+    with reading(readable) as connection:
+        prefixes = _prefixes(connection)
+        if not prefixes:
+            raise NotAnApdbError(
+                f"{file}: is an SQLite database but no APDB: it has no tables DiaSource and "
+                f"DiaObject (it has: {_table_list(connection)})"
+            )
+        if "" not in prefixes and len(prefixes) > 1:
+            raise NotAnApdbError(
+                f"{file}: holds several APDBs, with the table prefixes {', '.join(prefixes)}; "
+                "give each a file of its own"
+            )
+        prefix = "" if "" in prefixes else prefixes[0]
+        tables = {}
+        for table in APDB_TABLES:
+            columns = _columns(connection, prefix + table)
+            if columns:
+                tables[table] = columns
+        metadata = _metadata(connection, prefix + "metadata") if "metadata" in tables else {}
+    return ApdbFile(file, readable, prefix, tables, metadata, state)
+
+
+def _table_list(connection: sqlite3.Connection) -> str:
+    rows = connection.execute("select name from sqlite_master where type = 'table' order by name")
+    return ", ".join(str(row[0]) for row in rows) or "no table at all"
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+    rows = connection.execute("select name, type from pragma_table_info(?)", (table,))
+    return {str(name): str(declared) for name, declared in rows}
+
+
+def _metadata(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+    columns = _columns(connection, table)
+    if not {"name", "value"} <= set(columns):
+        return {}
+    rows = connection.execute(f"select name, value from {quote_identifier(table)}")
+    return {str(name): str(value) for name, value in rows}
+
+
+def _private_copy(file: Path, folder: Path | None) -> Path:
+    """Copy a WAL database (reading one leaves -wal and -shm files beside it)."""
+    folder = Path(tempfile.mkdtemp(prefix="hitsduck-")) if folder is None else folder
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{len(list(folder.iterdir()))}-{file.name}"
+    wal = Path(f"{file}-wal")
+    for _ in range(3):
+        before = FileState.of(file)
+        shutil.copyfile(file, target)
+        copied_wal = wal.exists()
+        if copied_wal:
+            shutil.copyfile(wal, f"{target}-wal")
+        if FileState.of(file) == before:
+            warnings.warn(
+                f"{file} is in WAL mode, where reading leaves files beside it; a private copy "
+                f"({target.stat().st_size / 1e6:.0f} MB) is read instead. To avoid the copy: "
+                "sqlite3 FILE 'pragma journal_mode = delete'",
+                RerunCopyWarning,
+                stacklevel=2,
+            )
+            return target
+        Path(f"{target}-wal").unlink(missing_ok=True)
+    raise RerunLockedError(
+        f"{file}: is being written (WAL mode, it changed during three attempts to copy it); "
+        "wait until that run is done"
+    )
+
+
+def distinct_or_sample(
+    connection: sqlite3.Connection, table: str, columns: Sequence[str]
+) -> tuple[list[tuple[object, ...]], bool]:
+    """Return the distinct values of `columns`, or those of a spread sample of rows.
+
+    Distinct values come from an index that begins with the columns, by skipping
+    from value to value, so that no table is scanned.
+
+    Returns
+    -------
+    rows : list of tuple
+        Distinct, without NULLs.
+    is_complete : bool
+        False where only a sample of the table was looked at.
+    """
+    if len(columns) == 1 and _has_index(connection, table, columns[0]):
+        name, column = quote_identifier(table), quote_identifier(columns[0])
+        query = f"""
+            with recursive step (value) as (
+                select min({column}) from {name}
+                union all
+                select (select min({column}) from {name} where {column} > step.value)
+                from step where step.value is not null
+            )
+            select value from step where value is not null
+        """
+        return list(connection.execute(query)), True
+    rows, is_complete = sample(connection, table, columns)
+    return sorted({row for row in rows if None not in row}, key=repr), is_complete
+
+
+def sample(
+    connection: sqlite3.Connection, table: str, columns: Sequence[str]
+) -> tuple[list[tuple[object, ...]], bool]:
+    """Return `columns` of at most `SAMPLE_ROWS` rows, spread over the table.
+
+    Returns
+    -------
+    rows : list of tuple
+    is_complete : bool
+        True where every row of the table was looked at.
+    """
+    name = quote_identifier(table)
+    listed = ", ".join(quote_identifier(column) for column in columns)
+    first = list(connection.execute(f"select {listed} from {name} limit {SAMPLE_ROWS + 1}"))
+    if len(first) <= SAMPLE_ROWS:
+        return first, True
+    try:
+        low, high = connection.execute(f"select min(rowid), max(rowid) from {name}").fetchone()
+    except sqlite3.OperationalError:  # a table WITHOUT ROWID, or a view
+        return first[:SAMPLE_ROWS], False
+    step = max((high - low) // SAMPLE_ROWS, 1)
+    rowids = [low + step * k for k in range(SAMPLE_ROWS)]
+    marks = ", ".join("?" * len(rowids))
+    rows = list(connection.execute(f"select {listed} from {name} where rowid in ({marks})", rowids))
+    return (rows if len(rows) >= SAMPLE_ROWS // 10 else first[:SAMPLE_ROWS]), False
+
+
+def _has_index(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    return any(
+        str(row[0]) == column
+        for row in connection.execute(
+            "select info.name from pragma_index_list(?) as list, pragma_index_info(list.name) "
+            "as info where info.seqno = 0 and list.partial = 0",
+            (table,),
+        )
+    )
+
+
+def offending_cells(
+    connection: sqlite3.Connection, table: str, column: str, allowed: Sequence[str]
+) -> tuple[int, list[tuple[int, object]]]:
+    """Count the cells of `column` whose storage class is none of `allowed`.
+
+    Returns
+    -------
+    n_cells : int
+    examples : list of (rowid, value)
+        At most five, by rowid.
+    """
+    name, quoted = quote_identifier(table), quote_identifier(column)
+    marks = ", ".join("?" * len(allowed))
+    condition = f"typeof({quoted}) not in ('null', {marks})"
+    (n_cells,) = connection.execute(
+        f"select count(*) from {name} where {condition}", tuple(allowed)
+    ).fetchone()
+    examples = connection.execute(
+        f"select rowid, {quoted} from {name} where {condition} order by rowid limit 5",
+        tuple(allowed),
+    )
+    return int(n_cells), [(int(rowid), value) for rowid, value in examples]

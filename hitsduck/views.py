@@ -1,0 +1,193 @@
+"""Finds the views in ``sql/``, orders them by their inputs, creates them.
+
+Knows no astronomy. A view's file name is its name; its header comment says its
+purpose, grain, inputs and columns (sql/README.md).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from hitsduck import schema
+from hitsduck.connection import Connection
+from hitsduck.errors import EngineError
+from hitsduck.quoting import quote_identifier, quote_text
+
+#: The layers, lowest first; a view reads only from its own or a lower one.
+LAYERS = ("normalized", "derived", "summaries")
+
+
+@dataclass(frozen=True)
+class View:
+    """One view as its file documents it.
+
+    Attributes
+    ----------
+    name, layer, purpose, grain : str
+    inputs : tuple of str
+        The relations that it reads.
+    columns : dict of str to str
+        {column: what it is}; ``name.*`` stands for all columns of a view or an
+        APDB table.
+    body : str
+        The SELECT.
+    """
+
+    name: str
+    layer: str
+    purpose: str
+    grain: str
+    inputs: tuple[str, ...]
+    columns: dict[str, str]
+    body: str
+
+
+@cache
+def sql_folder() -> Path:
+    """Return the folder of the SQL files: in the wheel, or beside the package."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "sql", here.parent / "sql"):
+        if (folder / LAYERS[0]).is_dir():
+            return folder
+    raise EngineError(f"the folder sql/ is neither in {here} nor beside it; install hitsduck again")
+
+
+def _parse(path: Path, layer: str) -> View:
+    text = path.read_text(encoding="utf-8")
+    header: dict[str, str] = {}
+    columns: dict[str, str] = {}
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        column = re.match(r"--   (\S+): (.*)", line)
+        field = re.match(r"-- (\w+):\s*(.*)", line)
+        if column:
+            columns[column[1]] = column[2]
+        elif field:
+            header[field[1]] = field[2]
+    return View(
+        name=path.stem,
+        layer=layer,
+        purpose=header["purpose"],
+        grain=header["grain"],
+        inputs=tuple(part.strip() for part in header["inputs"].split(",")),
+        columns=columns,
+        body=text.strip(),
+    )
+
+
+@cache
+def views() -> tuple[View, ...]:
+    """Return every view, each after the views that it reads."""
+    found = {
+        path.stem: _parse(path, layer)
+        for layer in LAYERS
+        for path in sorted((sql_folder() / layer).glob("*.sql"))
+    }
+    ordered: dict[str, View] = {}
+
+    def place(view: View) -> None:
+        for name in view.inputs:
+            if name in found and name not in ordered:
+                place(found[name])
+        ordered.setdefault(view.name, view)
+
+    for view in found.values():
+        place(view)
+    return tuple(ordered.values())
+
+
+def documented_columns(view: View) -> list[str]:
+    """Return the column names that a view's header promises, stars resolved."""
+    by_name = {other.name: other for other in views()}
+    names: list[str] = []
+    for entry in view.columns:
+        if not entry.endswith(".*"):
+            names.append(entry)
+        elif entry[:-2] in by_name:
+            names += documented_columns(by_name[entry[:-2]])
+        else:
+            names += [column.name for column in schema.columns(entry[:-2])]
+    return names
+
+
+def macros() -> list[str]:
+    """Return the statements that create the macros."""
+    return [
+        path.read_text(encoding="utf-8") for path in sorted((sql_folder() / "macros").glob("*.sql"))
+    ]
+
+
+class ViewMaker:
+    """Creates the views of one schema when they are first asked for.
+
+    Parameters
+    ----------
+    connection : Connection
+    in_schema : str
+        Where the views go, and where their inputs are looked for.
+    home : str
+        The schema that stays the current one.
+    given : dict of str to str
+        Views whose SELECT is not in ``sql/``: name -> SELECT.
+    """
+
+    def __init__(
+        self, connection: Connection, in_schema: str, home: str, given: Mapping[str, str]
+    ) -> None:
+        self._connection = connection
+        self._schema = in_schema
+        self._home = home
+        self._given = given
+        self._made: set[str] = set()
+        self._lock = threading.RLock()
+
+    def ensure(self, name: str) -> None:
+        """Create the view `name`, and what it reads, unless they are there."""
+        with self._lock:
+            if name in self._made:
+                return
+            self._connection.use_schema(self._schema)
+            try:
+                self._ensure(name)
+            finally:
+                self._connection.use_schema(self._home)
+
+    def _ensure(self, name: str) -> None:
+        if name in self._made:
+            return
+        full = f"{quote_identifier(self._schema)}.{quote_identifier(name)}"
+        if name in self._given:
+            self._connection.execute(f"create view {full} as {self._given[name]}")
+        else:
+            view = view_named(name)
+            for needed in view.inputs:
+                if needed in self._given or needed in view_names():
+                    self._ensure(needed)
+            self._connection.execute(f"create view {full} as {view.body}")
+            comment = f"{view.purpose} Grain: {view.grain}."
+            self._connection.execute(f"comment on view {full} is {quote_text(comment)}")
+        self._made.add(name)
+
+
+@cache
+def view_names() -> tuple[str, ...]:
+    """Return the names of the views, lowest layer first."""
+    return tuple(view.name for view in views())
+
+
+def view_named(name: str) -> View:
+    """Return the view of this name, which must exist."""
+    return next(view for view in views() if view.name == name)
+
+
+def union_sql(name: str, schemas: Iterable[str]) -> str:
+    """Return the SELECT over the relation `name` of several schemas."""
+    return " union all by name ".join(
+        f"select * from {quote_identifier(schema)}.{quote_identifier(name)}" for schema in schemas
+    )

@@ -1,0 +1,81 @@
+-- purpose: DIA sources of one rerun under the names of schema 10.0.0, whatever generation wrote them.
+-- grain: one row per diaSource
+-- inputs: staged_dia_source, rerun, good_definition
+-- columns:
+--   DiaSource.*: every column of schema 10.0.0 and the older ones without a successor; NULL where the file lacks it; diaObjectId and ssObjectId 0 are NULL; visit and detector out of ccdVisitId where needed; iyyPSF NULL where it holds ixyPSF
+--   rerun: name of the rerun
+--   good_definition_bits: flags of the good definition that are set, as one integer; NULL when one of them is NULL
+--   is_good: none of the flags of the good definition is set, and none is NULL
+--   psf_snr: abs(psfFlux) / psfFluxErr
+--   psf_fwhm_arcsec: FWHM of the PSF at the source, 2 sqrt(2 ln 2) sqrt((ixxPSF + iyyPSF) / 2); of ixxPSF alone where iyyPSF is not usable [arcsec]
+--   night: date of the evening at the site, local mean noon to noon
+select
+    * exclude (
+        rerun_instrument,
+        visit_id_factor,
+        known_detectors,
+        id_problem,
+        site_problem,
+        seeing_problem,
+        longitude_deg,
+        moments_scale_arcsec,
+        is_iyy_psf_ixy_psf
+    ) replace (
+        case
+            when not list_contains(known_detectors, detector)
+                then cast(error(
+                    'hitsduck instrument: rerun ' || rerun || ': '
+                    || coalesce(rerun_instrument, 'the camera') || ' has no detector '
+                    || detector || ' (diaSourceId ' || diaSourceId
+                    || '); state the right instrument or camera'
+                ) as integer)
+            else detector
+        end as detector
+    ),
+    coalesce((good_definition_bits & (select bit_or(good_definition.bit) from good_definition)) = 0, false) as is_good,
+    abs(cast(psfFlux as double)) / nullif(cast(psfFluxErr as double), 0) as psf_snr,
+    case
+        when seeing_problem is not null
+            then cast(error('hitsduck instrument: ' || seeing_problem) as double)
+        else
+            2 * sqrt(2 * ln(2)) * moments_scale_arcsec
+            * sqrt(greatest((cast(ixxPSF as double) + coalesce(cast(iyyPSF as double), ixxPSF)) / 2, 0))
+    end as psf_fwhm_arcsec,
+    case
+        when site_problem is not null
+            then cast(error('hitsduck instrument: ' || site_problem) as date)
+        else date '1858-11-17' + cast(floor(midpointMjdTai + longitude_deg / 360 - 0.5) as integer)
+    end as night
+from (
+    select
+        * replace (
+            case
+                when ccdVisitId is not null and id_problem is not null
+                    then cast(error('hitsduck instrument: ' || id_problem) as bigint)
+                else coalesce(visit, ccdVisitId // visit_id_factor)
+            end as visit,
+            case
+                when ccdVisitId is not null and id_problem is not null
+                    then cast(error('hitsduck instrument: ' || id_problem) as integer)
+                else coalesce(detector, cast(ccdVisitId % visit_id_factor as integer))
+            end as detector,
+            nullif(diaObjectId, 0) as diaObjectId,
+            nullif(ssObjectId, 0) as ssObjectId,
+            case when not (is_iyy_psf_ixy_psf and iyyPSF = ixyPSF) then iyyPSF end as iyyPSF
+        )
+    from (
+        select
+            staged_dia_source.*,
+            rerun.instrument as rerun_instrument,
+            rerun.visit_id_factor,
+            rerun.known_detectors,
+            rerun.id_problem,
+            rerun.site_problem,
+            rerun.seeing_problem,
+            rerun.longitude_deg,
+            rerun.moments_scale_arcsec,
+            rerun.is_iyy_psf_ixy_psf
+        from staged_dia_source
+        cross join rerun
+    ) as source
+) as identified
