@@ -34,6 +34,7 @@ DETECTOR_COLUMNS = (
     "offset_y_mm",
     "yaw_deg",
 )
+_WHOLE_NUMBERS = frozenset({"detector", "detector_type", "x0_px", "y0_px", "x1_px", "y1_px"})
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,10 @@ def _detector(row: dict[str, str], path: Path, line: int) -> Detector:
             ) from None
         if not math.isfinite(numbers[column]):
             raise CameraError(f"camera file {path}, line {line}: {column} is not finite")
+        if column in _WHOLE_NUMBERS and not numbers[column].is_integer():
+            raise CameraError(
+                f"camera file {path}, line {line}: {column} is {row[column]}, not a whole number"
+            )
     if numbers["x1_px"] < numbers["x0_px"] or numbers["y1_px"] < numbers["y0_px"]:
         raise CameraError(f"camera file {path}, line {line}: the pixel area is empty")
     if numbers["pixel_size_x_mm"] <= 0 or numbers["pixel_size_y_mm"] <= 0:
@@ -265,9 +270,12 @@ def read_camera(path: str | Path) -> Camera:
         if not text:
             return fallback
         try:
-            return float(text)
+            value = float(text)
         except ValueError:
             raise CameraError(f"camera file {path}: {column} is {text!r}, not a number") from None
+        if not math.isfinite(value):
+            raise CameraError(f"camera file {path}: {column} is not finite")
+        return value
 
     scale = figure("plate_scale_arcsec_per_mm", known.plate_scale_arcsec_per_mm if known else None)
     longitude = figure("longitude_deg", known.longitude_deg if known else None)
@@ -284,6 +292,12 @@ def read_camera(path: str | Path) -> Camera:
         raise CameraError(
             f"camera file {path}: {name} is no known camera, so the first row must hold "
             + " and ".join(lacking)
+        )
+    if scale <= 0:
+        raise CameraError(f"camera file {path}: plate_scale_arcsec_per_mm is not positive")
+    if factor is not None and (factor < 1 or factor % 1):
+        raise CameraError(
+            f"camera file {path}: visit_id_factor is {factor:g}, not a whole number above 0"
         )
     return Camera(
         name=known_name or name,

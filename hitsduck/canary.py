@@ -18,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 import duckdb
+import platformdirs
 
 from hitsduck.errors import EngineError
 from hitsduck.quoting import quote_identifier, quote_text
@@ -31,8 +32,7 @@ _RIGHT = ((1, 1), (2, 3), (3, 4))
 
 
 def _memory_file() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "hitsduck" / "canary.json"
+    return platformdirs.user_cache_path("hitsduck") / "canary.json"
 
 
 def _write(path: Path, rows: tuple[tuple[int, int], ...]) -> tuple[int, int]:

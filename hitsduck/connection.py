@@ -9,7 +9,9 @@ import importlib.util
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,10 @@ EXTENSION_PACKAGE = "duckdb-extension-sqlite-scanner"
 _EXTENSION_MODULE = "duckdb_extension_sqlite_scanner"
 
 #: The settings that keep DuckDB's answers over SQLite files right (docs/engine.md).
+#: Global, or the cursor of another thread would be without them.
 PROTECTIONS = (
-    "set disabled_optimizers = 'common_subplan,cte_inlining'",
-    "set sqlite_disable_multithreaded_scans = true",
+    "set global disabled_optimizers = 'common_subplan,cte_inlining'",
+    "set global sqlite_disable_multithreaded_scans = true",
 )
 
 #: Errors that a view raises with error('hitsduck <kind>: <message>').
@@ -120,18 +123,24 @@ class Connection:
         try:
             self._root = duckdb.connect(":memory:", config=config)
         except (duckdb.Error, ValueError) as error:
-            raise EngineError(f"DuckDB refuses its settings: {str(error).splitlines()[0]}") from (
-                error
-            )
+            raise EngineError(
+                f"DuckDB refuses its settings (threads {threads}, memory_limit {memory_limit!r}, "
+                f"temp_directory {temp_directory}): {str(error).splitlines()[0]}"
+            ) from error
         self._tracer = tracer
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._search_path = "main"
+        self._cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
+        self._home = "main"
         self._local.cursor = self._root
         self.extension = _load_extension(self._root)
         for setting in PROTECTIONS:
             self.execute(setting)
-        canary.ask_once(self._root, f"duckdb {duckdb.__version__}, {self.extension}")
+        # One thread loses no row where several do: ask for each number of threads.
+        (n_threads,) = self._root.execute("select current_setting('threads')").fetchone() or (0,)
+        canary.ask_once(
+            self._root, f"duckdb {duckdb.__version__}, {self.extension}, {n_threads} threads"
+        )
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return this thread's own cursor (one connection is not safe across threads)."""
@@ -139,7 +148,8 @@ class Connection:
         if cursor is None:
             with self._lock:
                 cursor = self._root.cursor()
-            cursor.execute(f"set schema = {quote_text(self._search_path)}")
+                self._cursors.add(cursor)
+            cursor.execute(f"set schema = {quote_text(quote_identifier(self._home))}")
             self._local.cursor = cursor
         return cursor
 
@@ -154,8 +164,17 @@ class Connection:
 
     def use_schema(self, schema: str) -> None:
         """Make `schema` the one that unqualified names mean, for new threads too."""
-        self._search_path = quote_identifier(schema)
-        self.execute(f"set schema = {quote_text(self._search_path)}")
+        self._home = schema
+        self.execute(f"set schema = {quote_text(quote_identifier(schema))}")
+
+    @contextmanager
+    def within(self, schema: str) -> Iterator[None]:
+        """Let unqualified names mean `schema` for a while, in this thread alone."""
+        self.execute(f"set schema = {quote_text(quote_identifier(schema))}")
+        try:
+            yield
+        finally:
+            self.execute(f"set schema = {quote_text(quote_identifier(self._home))}")
 
     def attach(self, path: Path, catalog: str) -> None:
         """Attach an SQLite file read-only under the name `catalog`."""
@@ -165,7 +184,10 @@ class Connection:
 
     def close(self) -> None:
         """Close the database and every cursor of it."""
-        self._root.close()
+        with self._lock:
+            for cursor in list(self._cursors):
+                cursor.close()
+            self._root.close()
 
 
 def translated(error: Exception) -> HitsduckError:

@@ -7,6 +7,7 @@ catalogues anywhere on the sky. The search itself is the same for all of them, a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -19,7 +20,7 @@ from hitsduck.crossmatch_search import (
     image_parts,
     nearest_rows,
 )
-from hitsduck.crossmatch_sky import Floats, Indices, Part, sky_parts, unit_vectors
+from hitsduck.crossmatch_sky import Floats, Indices, Part, sky_parts, sort_with_order, unit_vectors
 from hitsduck.errors import MatchError
 
 How = Literal["mutual", "best1", "best2", "all"]
@@ -264,12 +265,9 @@ class _Side:
     n_unusable: int
 
     def catalog(self, order: Indices, unit: Unit) -> Catalog:
-        """Put the rows in order, and their positions where distance is Euclidean."""
-        first, second = self.position[0][order], self.position[1][order]
-        axes = unit_vectors(first, second) if unit == "arcsec" else np.stack([first, second])
-        axes = np.round(axes / _GRAIN[unit]) * _GRAIN[unit]
-        # adding 0.0 turns -0.0, another bit pattern, into 0.0
-        return Catalog(axes + 0.0, self.image[order], self.row[order], self.ids)
+        """Hand the rows to the search."""
+        to_axes = partial(_axes, unit)
+        return Catalog(*self.position, to_axes, self.image, self.row, self.ids, order)
 
 
 def _as_names(by: Sequence[str]) -> tuple[str, ...]:
@@ -385,7 +383,19 @@ def _read(frame: pl.DataFrame, columns: _Columns, unit: Unit, image: pl.Series) 
     position = table["first"].to_numpy(), table["second"].to_numpy()
     ids = None if columns.id is None else frame[columns.id]
     n_unusable = frame.height - int(is_usable.sum())
-    return _Side(position, table["image"].to_numpy(), row.to_numpy(), ids, n_unusable)
+    return _Side(
+        position, table["image"].to_numpy(), row.to_numpy().astype(np.int64), ids, n_unusable
+    )
+
+
+def _axes(unit: Unit, first: Floats, second: Floats) -> Floats:
+    """Put positions where distance is Euclidean, on the grain of the unit."""
+    axes = unit_vectors(first, second) if unit == "arcsec" else np.stack([first, second])
+    axes /= _GRAIN[unit]
+    np.rint(axes, out=axes)
+    axes *= _GRAIN[unit]
+    axes += 0.0  # turns -0.0 into 0.0
+    return axes
 
 
 def _match(
@@ -404,6 +414,7 @@ def _match(
         reach = 2.0 * np.sin(np.radians(reach / 3600.0) / 2.0)
     if how == "all":
         rows, others, distance2 = all_rows(left, right, parts, reach=reach)
+        left_row = left.frame_rows(rows)
         is_ambiguous = (np.bincount(rows)[rows] > 1) | (np.bincount(others)[others] > 1)
     else:
         of_left, of_right = nearest_rows(left, right, parts, reach=reach)
@@ -417,18 +428,21 @@ def _match(
                 rows = rows[of_right.partner[of_left.partner[rows]] == rows]
             others = of_left.partner[rows]
             distance2 = of_left.distance2[rows]
+        left_row, order = sort_with_order(left.frame_rows(rows))
+        rows, others, distance2 = rows[order], others[order], distance2[order]
         is_ambiguous = of_left.has_others[rows] | of_right.has_others[others]
     separation = np.sqrt(distance2)
     if unit == "arcsec":
         separation = np.degrees(2.0 * np.arcsin(separation / 2.0)) * 3600.0
     pairs = pl.DataFrame(
         {
-            "left_index": left.row[rows].astype(np.uint32),
-            "right_index": right.row[others].astype(np.uint32),
+            "left_index": left_row.astype(np.uint32),
+            "right_index": right.frame_rows(others).astype(np.uint32),
             f"sep_{unit}": np.minimum(separation, radius),
             "is_ambiguous": is_ambiguous,
         }
     )
-    pairs = pairs.sort("left_index", "right_index")
+    if how in ("best2", "all"):
+        pairs = pairs.sort("left_index", "right_index")
     n_unusable = left_side.n_unusable, right_side.n_unusable
     return Match(pairs, *n_unusable, n_ambiguous=int(is_ambiguous.sum()))

@@ -7,14 +7,18 @@ place are then one slice of the other side's order.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hitsduck.crossmatch_sky import Floats, Indices, Part
+from hitsduck.crossmatch_sky import Floats, Indices, Part, sort_with_order
+
+# One side, the other side, and the squared distance between them.
+Pairs = tuple[Indices, Indices, Floats]
 
 # Pairs looked at in one go, about 100 bytes each: this bounds the memory of a search.
 _CHUNK_CANDIDATES = 1 << 20
@@ -23,38 +27,58 @@ _CANDIDATES_PER_PLACE = 32
 # A zone is this many radii high: higher means fewer copies of targets, more candidates.
 _ZONE_RADII = 6
 _STEPS_PER_RADIUS = 8
-_KEY_BITS = 62
 _NONE = -1
+_NOTHING: Indices = np.zeros(0, dtype=np.int64)
+# No two directions of interest give the same sum with these weights but by accident.
+_CHECKSUM_WEIGHTS = (0.7548776662466927, 0.5698402909980532, 0.4301597090019468)
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The usable rows of one frame, in the order in which they are searched.
+    """The usable rows of one frame.
 
     Attributes
     ----------
-    axes
-        Coordinates between which distance is Euclidean (unit vectors or pixels), all
-        multiples of one tiny grain, shape (2 or 3, n).
+    first, second
+        Coordinates as they are in the frame, shape (n,).
+    to_axes
+        Turns them into coordinates between which distance is Euclidean, shape (2 or 3, n),
+        all multiples of one tiny grain, so that only equal positions have distance 0.
     image
-        Number of the image of each row from 0 on, shape (n,); rows match within an image.
+        Number of each row's image, from 0 on, shape (n,); None if all are in one.
     row
         Row numbers in the frame, shape (n,).
     ids
         Ids of all rows of the frame, to break ties; None for the order of rows.
+    order
+        The rows in the order in which they are searched, shape (n,). Position in this
+        order is called a slot.
     """
 
-    axes: Floats
-    image: Indices
+    first: Floats
+    second: Floats
+    to_axes: Callable[[Floats, Floats], Floats]
+    image: Indices | None
     row: Indices
     ids: pl.Series | None
+    order: Indices
+
+    def axes_and_image(self, slots: Indices) -> tuple[Floats, Indices]:
+        """Give the coordinates and image numbers of some rows."""
+        rows = self.order[slots]
+        axes = self.to_axes(self.first[rows], self.second[rows])
+        return axes, np.zeros_like(rows) if self.image is None else self.image[rows]
+
+    def frame_rows(self, slots: Indices) -> Indices:
+        """Give the row numbers in the frame of some rows."""
+        return self.row[self.order[slots]]
 
     def id_ranks(self, slots: Indices) -> Indices:
         """Rank the ids of some rows; equal ids have equal ranks."""
+        rows = self.frame_rows(slots)
         if self.ids is None:
-            return self.row[slots]
-        ranks = self.ids.gather(self.row[slots]).rank("dense")
-        return ranks.to_numpy().astype(np.int64)
+            return rows
+        return self.ids.gather(rows).rank("dense").to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -124,53 +148,47 @@ def image_parts(
 class _Places:
     """The different positions of one side of a part, and the rows at each of them."""
 
-    def __init__(self, catalog: Catalog, rows: Indices) -> None:
-        """Group the rows by position, those of one place in the order of their ids."""
-        axes = np.ascontiguousarray(catalog.axes[:, rows])
-        image = catalog.image[rows]
-        local = np.arange(rows.size)
-        self.catalog, self.rows = catalog, rows
-        self.axes, self.image = axes, image
-        # place of each row; its number within the place; rows in order of (place, number)
-        self.place, self.number, self.member = local, np.zeros_like(local), local
-        self.start, self.n_rows = local, np.ones_like(local)
-        shared = np.flatnonzero(_occurs_twice(image, axes))
-        if shared.size == 0:
-            return
-        keys = (
-            catalog.row[rows[shared]],
-            catalog.id_ranks(rows[shared]),
-            *axes[:, shared],
-            image[shared],
-        )
-        shared = shared[np.lexsort(keys)]
-        fields = np.vstack([axes[:, shared], image[shared]])
+    def __init__(self, catalog: Catalog, slots: Indices) -> None:
+        """Group the rows by position; the members of a place are in the order of ids."""
+        self.catalog, self.slots = catalog, slots
+        self.axes, self.image = catalog.axes_and_image(slots)
+        repeated = _maybe_repeated(self.axes, self.image)
+        self.is_shared = repeated.size > 0
+        # place of each row and its number there; rows in the order of (place, number)
+        self.place = self.member = self.start = np.arange(slots.size)
+        self.number, self.n_rows = np.zeros_like(slots), np.ones_like(slots)
+        if self.is_shared:
+            self._share(repeated)
+
+    def _share(self, repeated: Indices) -> None:
+        axes, image, slots = self.axes, self.image, self.slots[repeated]
+        tie_breaks = self.catalog.frame_rows(slots), self.catalog.id_ranks(slots)
+        repeated = repeated[np.lexsort((*tie_breaks, *axes[:, repeated], image[repeated]))]
+        fields = np.vstack([axes[:, repeated], image[repeated]])
         is_new = np.append(True, (fields[:, 1:] != fields[:, :-1]).any(axis=0))
-        place = np.cumsum(is_new) - 1
-        is_alone = np.ones(rows.size, dtype=np.bool_)
-        is_alone[shared] = False
+        is_alone = np.ones(self.slots.size, dtype=np.bool_)
+        is_alone[repeated] = False
         alone = np.flatnonzero(is_alone)
-        first = shared[is_new]
-        self.member = np.concatenate([shared, alone])
-        self.place = np.empty_like(local)
-        self.place[shared] = place
-        self.place[alone] = first.size + np.arange(alone.size)
-        self.number[shared] = np.arange(shared.size) - np.flatnonzero(is_new)[place]
-        self.n_rows = np.bincount(self.place)
-        self.start = np.cumsum(self.n_rows) - self.n_rows
+        self.member = np.concatenate([repeated, alone])
+        is_new = np.append(is_new, np.ones(alone.size, dtype=np.bool_))
+        self.start = np.flatnonzero(is_new)
+        self.n_rows = np.diff(self.start, append=self.slots.size)
+        place = np.cumsum(is_new) - 1
+        self.place, self.number = np.empty_like(self.slots), np.empty_like(self.slots)
+        self.place[self.member] = place
+        self.number[self.member] = np.arange(self.slots.size) - self.start[place]
         self.axes = axes[:, self.member[self.start]]
         self.image = image[self.member[self.start]]
 
 
-def _occurs_twice(image: Indices, axes: Floats) -> NDArray[np.bool_]:
-    """Tell which columns of (image, axes) may occur more than once: equal hashes do."""
-    value = image.astype(np.uint64)
-    for axis in axes:
-        value = (value ^ axis.view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-        value ^= value >> np.uint64(29)
-    ordered = np.sort(value)
+def _maybe_repeated(axes: Floats, image: Indices) -> Indices:
+    """List the positions whose checksum occurs more than once: all that are repeated do."""
+    checksum = image.astype(np.float64)
+    for axis, weight in zip(axes, _CHECKSUM_WEIGHTS, strict=False):
+        checksum += axis * weight
+    ordered = np.sort(checksum)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    return np.isin(value, repeated) if repeated.size else np.zeros(value.size, dtype=np.bool_)
+    return np.flatnonzero(np.isin(checksum, repeated)) if repeated.size else _NOTHING
 
 
 @dataclass(frozen=True)
@@ -239,11 +257,12 @@ def _windows(query: _Plane, target: _Plane, reach: float) -> _Windows:
     extent_u = max(query.u.max(), target.u.max()) - low_u
     extent_v = max(query.v.max(), target.v.max()) - low_v
     step, height = reach / _STEPS_PER_RADIUS, reach * _ZONE_RADII
-    query_bits, target_bits = query.u.size.bit_length(), target.u.size.bit_length()
+    # targets near the edge of their zone are copied, so there are up to twice as many
+    key_bits = 63 - (2 * max(query.u.size, 2 * target.u.size)).bit_length()
     while True:
         window = int(reach / step + 1e-6) + 1
         n_zones, n_steps = int(extent_v / height) + 3, int(extent_u / step) + 2 * window + 2
-        if n_images * n_zones * n_steps < 1 << (_KEY_BITS - max(query_bits, target_bits)):
+        if n_images * n_zones * n_steps < 1 << key_bits:
             break
         step, height = step * 2, height * 2
 
@@ -260,11 +279,8 @@ def _windows(query: _Plane, target: _Plane, reach: float) -> _Windows:
     below = np.flatnonzero(height_in_zone < margin)
     key = np.concatenate([key, key[above] + n_steps, key[below] - n_steps])
     index = np.concatenate([np.arange(target.u.size), above, below])
-    # Sorting (key, index) packed into one integer is several times faster than argsort.
-    packed = np.sort((key << target_bits) | index)
-    target_order, target_key = packed & ((1 << target_bits) - 1), packed >> target_bits
-    packed = np.sort((keys(query)[0] << query_bits) | np.arange(query.u.size))
-    query_order, query_key = packed & ((1 << query_bits) - 1), packed >> query_bits
+    target_key, target_order = sort_with_order(key, index)
+    query_key, query_order = sort_with_order(keys(query)[0])
     start = np.searchsorted(target_key, query_key - window, side="left")
     end = np.searchsorted(target_key, query_key + window, side="right")
     return _Windows(query_order, start, end - start, target_order)
@@ -272,9 +288,10 @@ def _windows(query: _Plane, target: _Plane, reach: float) -> _Windows:
 
 def _pairs_within(
     query: _Plane, target: _Plane, windows: _Windows, limit2: float, above2: float = -1.0
-) -> Iterator[tuple[Indices, Indices, Floats]]:
+) -> Iterator[Pairs]:
     """Yield (queries, targets, squared distances) with above2 < distance2 <= limit2."""
     ends = np.cumsum(windows.count)
+    query_axes, target_axes = query.axes[:, windows.query], target.axes[:, windows.target]
     first, done = 0, 0
     while first < ends.size and done < ends[-1]:
         last = int(np.searchsorted(ends, done + _CHUNK_CANDIDATES, side="right"))
@@ -282,13 +299,13 @@ def _pairs_within(
         count = windows.count[first:last]
         offset = windows.start[first:last] - (ends[first:last] - count - done)
         slots = np.repeat(offset, count) + np.arange(int(ends[last - 1]) - done)
-        queries, targets = np.repeat(windows.query[first:last], count), windows.target[slots]
         distance2 = np.zeros(slots.size)
-        for from_axis, to_axis in zip(query.axes, target.axes, strict=True):
-            difference = from_axis[queries] - to_axis[targets]
+        for from_axis, to_axis in zip(query_axes, target_axes, strict=True):
+            difference = np.repeat(from_axis[first:last], count) - to_axis[slots]
             distance2 += difference * difference
         near = np.flatnonzero((distance2 <= limit2) & (distance2 > above2))
-        yield queries[near], targets[near], distance2[near]
+        queries = np.repeat(windows.query[first:last], count)[near]
+        yield queries, windows.target[slots[near]], distance2[near]
         first, done = last, int(ends[last - 1])
 
 
@@ -300,8 +317,7 @@ class _Search:
         self.places, self.others = places, others
         self.distance2 = np.full(n_places, np.inf)
         self.n_near = np.zeros(n_places, dtype=np.int64)
-        nothing = np.zeros(0, dtype=np.int64)
-        self.found: list[tuple[Indices, Indices, Floats]] = [(nothing, nothing, np.zeros(0))]
+        self.found: list[Pairs] = [(_NOTHING, _NOTHING, np.zeros(0))]
 
     def add(self, mine: Indices, theirs: Indices, distance2: Floats) -> None:
         """Count new pairs, and keep those that may be the nearest."""
@@ -322,8 +338,8 @@ class _Search:
         tied = np.flatnonzero(np.bincount(mine, minlength=partner.size)[mine] > 1)
         if tied.size:
             mine, theirs, others = mine[tied], theirs[tied], self.others
-            ids = others.catalog.id_ranks(others.rows[others.member[others.start[theirs]]])
-            order = np.lexsort((*others.axes[:, theirs], ids, mine))
+            ids = others.catalog.id_ranks(others.slots[others.member[others.start[theirs]]])
+            order = np.lexsort((*others.axes[::-1, theirs], ids, mine))
             mine, theirs = mine[order], theirs[order]
             is_first = np.append(True, mine[1:] != mine[:-1])
             partner[mine[is_first]] = theirs[is_first]
@@ -331,16 +347,22 @@ class _Search:
 
     def write(self, result: Nearest, n_own: int) -> None:
         """Turn places into rows: the k-th row of a place goes with the k-th of the other."""
-        place = self.places.place[:n_own]
-        number = self.places.number[:n_own]
-        other_place = self.partner()[place]
-        matched = np.flatnonzero(other_place != _NONE)
-        rows, other_place, number = self.places.rows[matched], other_place[matched], number[matched]
-        number = np.where(number < self.others.n_rows[other_place], number, 0)
-        member = self.others.member[self.others.start[other_place] + number]
-        result.partner[rows] = self.others.rows[member]
-        result.distance2[rows] = self.distance2[place[matched]]
-        result.has_others[rows] = self.n_near[place[matched]] > 1
+        places, others = self.places, self.others
+        own, partner = places.slots[:n_own], self.partner()
+        distance2, has_others = self.distance2, self.n_near > 1
+        if places.is_shared:
+            place = places.place[:n_own]
+            partner, distance2, has_others = partner[place], distance2[place], has_others[place]
+        partner = partner[:n_own]
+        is_matched = partner != _NONE
+        if others.is_shared:
+            number = np.where(
+                places.number[:n_own] < others.n_rows[partner], places.number[:n_own], 0
+            )
+            partner = others.member[others.start[partner] + number]
+        result.partner[own] = np.where(is_matched, others.slots[partner], _NONE)
+        result.distance2[own] = distance2[:n_own]
+        result.has_others[own] = has_others[:n_own]
 
 
 def _affordable(
@@ -376,37 +398,47 @@ def nearest_rows(
     tuple of Nearest
         For the rows of the left catalogue, and for those of the right.
     """
-    results = Nearest.empty(left.image.size), Nearest.empty(right.image.size)
-    for left_rows, n_left, right_rows, n_right in parts:
-        if not left_rows.size or not right_rows.size:
-            continue
-        places = _Places(left, left_rows), _Places(right, right_rows)
-        searches = _Search(*places), _Search(*places[::-1])
-        planes = _planes(*places)
-        # A crowd within a large radius has far too many pairs to look at, but most of its
-        # places have their nearest, and a second, within a small one.
-        first_reach, windows = _affordable(*planes, reach, reach * 1e-6)
-        for mine, theirs, distance2 in _pairs_within(*planes, windows, first_reach**2):
-            searches[0].add(mine, theirs, distance2)
-            searches[1].add(theirs, mine, distance2)
-        for search, here, there in zip(searches, planes, planes[::-1], strict=True):
-            done = first_reach
-            while done < reach and (open_places := np.flatnonzero(search.n_near < 2)).size:
-                query = here.take(open_places)
-                next_reach, windows = _affordable(query, there, reach, 2.0 * done)
-                for mine, theirs, distance2 in _pairs_within(
-                    query, there, windows, next_reach**2, done**2
-                ):
-                    search.add(open_places[mine], theirs, distance2)
-                done = next_reach
-        searches[0].write(results[0], n_left)
-        searches[1].write(results[1], n_right)
+    results = Nearest.empty(left.order.size), Nearest.empty(right.order.size)
+
+    def search_part(part: Part) -> None:
+        left_slots, n_left, right_slots, n_right = part
+        if not left_slots.size or not right_slots.size:
+            return
+        places = _Places(left, left_slots), _Places(right, right_slots)
+        of_left, of_right = _nearest_places(*places, reach)
+        of_left.write(results[0], n_left)
+        of_right.write(results[1], n_right)
+
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        # the parts write to different rows; list() raises what a part raised
+        list(pool.map(search_part, parts))
     return results
 
 
-def all_rows(
-    left: Catalog, right: Catalog, parts: Iterable[Part], *, reach: float
-) -> tuple[Indices, Indices, Floats]:
+def _nearest_places(left: _Places, right: _Places, reach: float) -> tuple[_Search, _Search]:
+    """Search both sides at once, then further out for places that need it."""
+    searches = _Search(left, right), _Search(right, left)
+    planes = _planes(left, right)
+    # A crowd within a large radius has far too many pairs to look at, but most of its
+    # places have their nearest, and a second, within a small one.
+    first_reach, windows = _affordable(*planes, reach, reach * 1e-6)
+    for mine, theirs, distance2 in _pairs_within(*planes, windows, first_reach**2):
+        searches[0].add(mine, theirs, distance2)
+        searches[1].add(theirs, mine, distance2)
+    for search, here, there in zip(searches, planes, planes[::-1], strict=True):
+        done = first_reach
+        while done < reach and (undecided := np.flatnonzero(search.n_near < 2)).size:
+            query = here.take(undecided)
+            next_reach, windows = _affordable(query, there, reach, 2.0 * done)
+            for mine, theirs, distance2 in _pairs_within(
+                query, there, windows, next_reach**2, done**2
+            ):
+                search.add(undecided[mine], theirs, distance2)
+            done = next_reach
+    return searches
+
+
+def all_rows(left: Catalog, right: Catalog, parts: Iterable[Part], *, reach: float) -> Pairs:
     """Find every pair of rows within a distance.
 
     Parameters
@@ -417,28 +449,38 @@ def all_rows(
     Returns
     -------
     tuple of numpy.ndarray
-        Left rows, right rows and squared distances, in no particular order.
+        Left slots, right slots and squared distances, in no particular order.
     """
-    found = []
-    for left_rows, n_left, right_rows, _ in parts:
-        if not n_left or not right_rows.size:
-            continue
-        places = _Places(left, left_rows[:n_left]), _Places(right, right_rows)
+
+    def search_part(part: Part) -> list[Pairs]:
+        left_slots, n_left, right_slots, _ = part
+        if not n_left or not right_slots.size:
+            return []
+        places = _Places(left, left_slots[:n_left]), _Places(right, right_slots)
         planes = _planes(*places)
-        windows = _windows(*planes, reach)
-        for mine, theirs, distance2 in _pairs_within(*planes, windows, reach**2):
-            n_left_rows, n_right_rows = places[0].n_rows[mine], places[1].n_rows[theirs]
-            n_pairs = n_left_rows * n_right_rows
-            pair = np.repeat(np.arange(mine.size), n_pairs)
-            nth = np.arange(pair.size) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)
-            left_nth, right_nth = np.divmod(nth, n_right_rows[pair])
-            left_member = places[0].member[places[0].start[mine[pair]] + left_nth]
-            right_member = places[1].member[places[1].start[theirs[pair]] + right_nth]
-            found.append((left_rows[left_member], right_rows[right_member], distance2[pair]))
-    if not found:
-        nothing = np.zeros(0, dtype=np.int64)
-        return nothing, nothing, np.zeros(0)
-    left_found, right_found, distance2 = (
-        np.concatenate(column) for column in zip(*found, strict=True)
-    )
-    return left_found, right_found, distance2
+        found = []
+        for pairs in _pairs_within(*planes, _windows(*planes, reach), reach**2):
+            mine, theirs, distance2 = _all_members(*places, pairs)
+            found.append((left_slots[mine], right_slots[theirs], distance2))
+        return found
+
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        found = list(itertools.chain.from_iterable(pool.map(search_part, parts)))
+    found.append((_NOTHING, _NOTHING, np.zeros(0)))
+    of_left, of_right, distance2 = (np.concatenate(column) for column in zip(*found, strict=True))
+    return of_left, of_right, distance2
+
+
+def _all_members(left: _Places, right: _Places, pairs: Pairs) -> Pairs:
+    """Turn pairs of places into all pairs of their rows."""
+    if not left.is_shared and not right.is_shared:
+        return pairs
+    left_place, right_place, distance2 = pairs
+    n_right = right.n_rows[right_place]
+    n_pairs = left.n_rows[left_place] * n_right
+    pair = np.repeat(np.arange(n_pairs.size), n_pairs)
+    number = np.arange(pair.size) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)
+    left_number, right_number = np.divmod(number, n_right[pair])
+    left_member = left.member[left.start[left_place[pair]] + left_number]
+    right_member = right.member[right.start[right_place[pair]] + right_number]
+    return left_member, right_member, distance2[pair]

@@ -6,9 +6,9 @@ Pure arrays in, arrays out. Nothing is matched here: :mod:`hitsduck.crossmatch` 
 from collections.abc import Iterator
 
 import numpy as np
-from astropy import units  # type: ignore[import-untyped]
-from astropy.coordinates import Latitude, Longitude  # type: ignore[import-untyped]
-from cdshealpix.nested import lonlat_to_healpix, neighbours  # type: ignore[import-untyped]
+from astropy import units
+from astropy.coordinates import Latitude, Longitude
+from cdshealpix.nested import lonlat_to_healpix, neighbours
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -16,11 +16,44 @@ Indices = NDArray[np.int64]
 # Left slots, how many of them (the first) are the part's own, and the same for the right.
 Part = tuple[Indices, int, Indices, int]
 
-# Cells of depth 12 are 51 arcsec wide: a part is thousands of them, so its rim is thin.
+# Cells of depth 12 are 51 arcsec wide: a part is many of them, so that its rim is thin.
 _MAX_DEPTH = 12
+# Where rows are sparse the cells are made larger, until they hold this many on average.
+_ROWS_PER_CELL = 8
 # All that lies within r of a point is in the point's cell or in one of the eight around it
 # if r is below the least width of a cell, 0.69 / nside radians; half of that is used.
 _SAFE_RADIUS_TIMES_NSIDE = 0.345
+
+
+def sort_with_order(key: Indices, index: Indices | None = None) -> tuple[Indices, Indices]:
+    """Sort non-negative integers, and take their indices along.
+
+    Parameters
+    ----------
+    key
+        Integers, shape (n,).
+    index
+        Integers that go with them, not negative, below 2n; their positions by default.
+        The bits of the largest key and those of 2n together are 63 at most.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        The sorted keys and their indices; where keys are equal the lower index comes first.
+
+    Notes
+    -----
+    Key and index are packed into one integer, which sorts several times faster than
+    argsort does.
+
+    Examples
+    --------
+    >>> [array.tolist() for array in sort_with_order(np.array([7, 3, 7]))]
+    [[3, 7, 7], [1, 0, 2]]
+    """
+    bits = (2 * key.size).bit_length()
+    packed = np.sort((key << bits) | (np.arange(key.size) if index is None else index))
+    return packed >> bits, packed & ((1 << bits) - 1)
 
 
 def wrapped_degrees(ra_deg: Floats) -> Floats:
@@ -94,26 +127,19 @@ def healpix_depth(radius_arcsec: float) -> int:
     return min(_MAX_DEPTH, int(np.floor(np.log2(_SAFE_RADIUS_TIMES_NSIDE / radius_rad))))
 
 
-class _SortedCells:
-    """The rows of one catalogue in the order of their HEALPix cells."""
+class _Cells:
+    """The HEALPix cells that hold rows of one catalogue, which is in their order."""
 
-    def __init__(self, ra_deg: Floats, dec_deg: Floats, depth: int) -> None:
-        lon = Longitude(wrapped_degrees(ra_deg), units.deg)
-        cell = lonlat_to_healpix(lon, Latitude(dec_deg, units.deg), depth).astype(np.int64)
-        # Sorting (cell, row) packed into one integer is several times faster than argsort;
-        # a cell of depth 12 takes 28 bits, which leaves room for 2**35 rows.
-        bits = int(cell.size).bit_length()
-        packed = np.sort((cell << bits) | np.arange(cell.size))
-        self.row: Indices = packed & ((1 << bits) - 1)
-        self.cell: Indices = packed >> bits
-        self.start = np.flatnonzero(np.diff(self.cell, prepend=-1))
+    def __init__(self, cell: Indices, depth: int) -> None:
+        self.cell, self.depth = cell, depth
+        self.start = np.flatnonzero(np.diff(cell, prepend=-1))
         self.count = np.diff(self.start, append=cell.size)
 
-    def parts(self, borders: Indices, depth: int) -> Iterator[tuple[Indices, int]]:
+    def parts(self, borders: Indices) -> Iterator[tuple[Indices, int]]:
         """Yield, for each part, its slots followed by those of the cells around it."""
         occupied = self.cell[self.start]
         own_part = np.searchsorted(borders, occupied, side="right")
-        around = neighbours(occupied, depth)
+        around = neighbours(occupied, self.depth)
         near_part = np.searchsorted(borders, around, side="right")
         is_rim = (near_part != own_part[:, None]) & (around >= 0)
         width = np.int64(occupied.size + 1)
@@ -128,6 +154,13 @@ class _SortedCells:
             shift = self.start[rim] - np.cumsum(count) + count
             rim_slots = np.repeat(shift, count) + np.arange(count.sum())
             yield np.concatenate([np.arange(first, last), rim_slots]), last - first
+
+
+def _in_order_of_cells(ra_deg: Floats, dec_deg: Floats) -> tuple[Indices, Indices]:
+    """Sort a catalogue by its cells of the highest depth: cells and rows, shape (n,)."""
+    lon = Longitude(wrapped_degrees(ra_deg), units.deg)
+    cell = lonlat_to_healpix(lon, Latitude(dec_deg, units.deg), _MAX_DEPTH)
+    return sort_with_order(cell.astype(np.int64))
 
 
 def sky_parts(
@@ -167,14 +200,20 @@ def sky_parts(
     >>> ra, dec = np.array([200.0, 10.0]), np.array([60.0, 0.0])
     >>> order, _, parts = sky_parts((ra, dec), (ra, dec), radius_arcsec=1.0, part_rows=2)
     >>> [order[slots[:n_own]].tolist() for slots, n_own, _, _ in parts]
-    [[1], [0]]
+    [[0], [1]]
     """
     sizes = left_deg[0].size, right_deg[0].size
     if sum(sizes) <= part_rows:
         slots, others = np.arange(sizes[0]), np.arange(sizes[1])
         return slots, others, iter([(slots, sizes[0], others, sizes[1])])
-    depth = healpix_depth(radius_arcsec)
-    left, right = _SortedCells(*left_deg, depth), _SortedCells(*right_deg, depth)
+    left_cell, left_order = _in_order_of_cells(*left_deg)
+    right_cell, right_order = _in_order_of_cells(*right_deg)
+    for depth in range(healpix_depth(radius_arcsec), -1, -1):
+        # cells of lower depth are unions of these, and come in the same order
+        shift = 2 * (_MAX_DEPTH - depth)
+        left, right = _Cells(left_cell >> shift, depth), _Cells(right_cell >> shift, depth)
+        if (left.start.size + right.start.size) * _ROWS_PER_CELL <= sum(sizes):
+            break
     borders = np.unique(np.sort(np.concatenate([left.cell, right.cell]))[part_rows::part_rows])
-    both = zip(left.parts(borders, depth), right.parts(borders, depth), strict=True)
-    return left.row, right.row, ((*own, *other) for own, other in both)
+    both = zip(left.parts(borders), right.parts(borders), strict=True)
+    return left_order, right_order, ((*own, *other) for own, other in both)

@@ -21,6 +21,9 @@ from hitsduck.inspection import ApdbFile, distinct_or_sample, sample
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 #: Seeing (FWHM, arcsec) that a ground-based survey image can have.
 POSSIBLE_SEEING_ARCSEC = (0.4, 2.5)
+#: Of two possible units the one with the seeing nearer to this is taken: right for every
+#: camera from 0.54 to 2.04 arcsec. DECam's pixels of 0.26 arcsec leave no wider range.
+TYPICAL_SEEING_ARCSEC = 1.05
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,8 @@ def detect_moments(
 
     A unit is possible where the median PSF then has a FWHM within
     `POSSIBLE_SEEING_ARCSEC` for some camera that fits the file. Where both are
-    possible, the one nearer to 1 arcsec (in the ratio) is taken, and it is said.
+    possible, the one nearer to `TYPICAL_SEEING_ARCSEC` (in the ratio) is taken, and
+    it is said.
     """
     columns = file.tables["DiaSource"]
     if "ixxPSF" not in columns:
@@ -227,5 +231,8 @@ def _unit_of(fwhm: float, candidates: Sequence[Camera]) -> tuple[str | None, str
         return possible.pop(), "values"
     if not possible:
         return None, f"no unit gives a possible seeing (median {fwhm:.3g} in the file's unit)"
-    nearest = min((s for s in sizes if low <= s[1] <= high), key=lambda s: abs(math.log(s[1])))
+    nearest = min(
+        (s for s in sizes if low <= s[1] <= high),
+        key=lambda s: abs(math.log(s[1] / TYPICAL_SEEING_ARCSEC)),
+    )
     return nearest[0], "values (both units possible)"

@@ -38,21 +38,19 @@ class Lookup:
     ----------
     connection : Connection
     rerun : AttachedRerun
-    home : str
-        The schema that stays the current one.
     """
 
-    def __init__(self, connection: Connection, rerun: AttachedRerun, home: str) -> None:
+    def __init__(self, connection: Connection, rerun: AttachedRerun) -> None:
         self._connection = connection
         self._rerun = rerun
         self._lock = threading.Lock()
         self._schema = f"{rerun.catalog}_rows"
-        self._create(home)
+        self._create()
 
     def _physical(self, table: str) -> str:
         return f"{quote_identifier(self._schema)}.{quote_identifier('physical_' + table)}"
 
-    def _create(self, home: str) -> None:
+    def _create(self) -> None:
         connection, rerun = self._connection, self._rerun
         connection.execute(f"create schema {quote_identifier(self._schema)}")
         base = quote_identifier(rerun.name)
@@ -73,7 +71,7 @@ class Lookup:
             view: attaching.staged_sql(rerun, table, relations[table])
             for view, table in attaching.STAGED.items()
         }
-        self._maker = ViewMaker(connection, self._schema, home, staged)
+        self._maker = ViewMaker(connection, self._schema, staged)
 
     def many(
         self,

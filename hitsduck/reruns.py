@@ -230,7 +230,7 @@ class Reruns:
                 view: attaching.staged_sql(rerun, table, relations[table])
                 for view, table in attaching.STAGED.items()
             }
-            self._makers[name] = ViewMaker(connection, name, ALL_RERUNS, staged)
+            self._makers[name] = ViewMaker(connection, name, staged)
 
     def _ensure_union(self, view: str) -> None:
         """Create a view over all reruns, and under it the view of each rerun."""
@@ -240,7 +240,7 @@ class Reruns:
             for maker in self._makers.values():
                 maker.ensure(view)
             of_all = views.view_named(view)
-            name = quote_identifier(view)
+            name = f"{ALL_RERUNS}.{quote_identifier(view)}"
             self.connection.execute(
                 f"create view {name} as {views.union_sql(view, self._attached)}"
             )
@@ -476,7 +476,7 @@ class Reruns:
             f"select * from {base}.dia_object_history where diaObjectId in (select diaObjectId "
             f"from {base}.dia_source where diaObjectId is not null and (\n{where}\n))"
         )
-        return new, ViewMaker(connection, new, ALL_RERUNS, given)
+        return new, ViewMaker(connection, new, given)
 
     # -- answers ---------------------------------------------------------------
 
@@ -615,7 +615,7 @@ class Reruns:
         """Return the door to one rerun's rows by id, through SQLite's own indexes."""
         with self._lock:
             if name not in self._lookups:
-                self._lookups[name] = Lookup(self.connection, self.attached(name), ALL_RERUNS)
+                self._lookups[name] = Lookup(self.connection, self.attached(name))
             return self._lookups[name]
 
 

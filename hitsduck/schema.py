@@ -196,7 +196,7 @@ def _expression(quoted: str, column: Column, older: _OlderName | None) -> str:
 def unread_columns(table: str, physical: Mapping[str, str]) -> list[str]:
     """Return the file's columns that no canonical column stands for."""
     used = {found[0] for column in columns(table) if (found := _source(column, physical))}
-    return [name for name in physical if name not in used and name not in {"flags", "ccdVisitId"}]
+    return [name for name in physical if name not in used]
 
 
 def flags_in_file(physical: Mapping[str, str]) -> tuple[str, ...]:

@@ -131,18 +131,13 @@ class ViewMaker:
     connection : Connection
     in_schema : str
         Where the views go, and where their inputs are looked for.
-    home : str
-        The schema that stays the current one.
     given : dict of str to str
         Views whose SELECT is not in ``sql/``: name -> SELECT.
     """
 
-    def __init__(
-        self, connection: Connection, in_schema: str, home: str, given: Mapping[str, str]
-    ) -> None:
+    def __init__(self, connection: Connection, in_schema: str, given: Mapping[str, str]) -> None:
         self._connection = connection
         self._schema = in_schema
-        self._home = home
         self._given = given
         self._made: set[str] = set()
         self._lock = threading.RLock()
@@ -152,11 +147,8 @@ class ViewMaker:
         with self._lock:
             if name in self._made:
                 return
-            self._connection.use_schema(self._schema)
-            try:
+            with self._connection.within(self._schema):
                 self._ensure(name)
-            finally:
-                self._connection.use_schema(self._home)
 
     def _ensure(self, name: str) -> None:
         if name in self._made:

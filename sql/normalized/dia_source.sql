@@ -7,7 +7,7 @@
 --   good_definition_bits: flags of the good definition that are set, as one integer; NULL when one of them is NULL
 --   is_good: none of the flags of the good definition is set, and none is NULL
 --   psf_snr: abs(psfFlux) / psfFluxErr
---   psf_fwhm_arcsec: FWHM of the PSF at the source, 2 sqrt(2 ln 2) sqrt((ixxPSF + iyyPSF) / 2); of ixxPSF alone where iyyPSF is not usable [arcsec]
+--   psf_fwhm_arcsec: FWHM of the PSF at the source, 2 sqrt(2 ln 2) sqrt((ixxPSF + iyyPSF) / 2); of ixxPSF alone where iyyPSF is not usable; NULL without a positive ixxPSF [arcsec]
 --   night: date of the evening at the site, local mean noon to noon
 select
     * exclude (
@@ -37,9 +37,8 @@ select
     case
         when seeing_problem is not null
             then cast(error('hitsduck instrument: ' || seeing_problem) as double)
-        else
-            2 * sqrt(2 * ln(2)) * moments_scale_arcsec
-            * sqrt(greatest((cast(ixxPSF as double) + coalesce(cast(iyyPSF as double), ixxPSF)) / 2, 0))
+        when ixxPSF > 0 and ixxPSF + coalesce(iyyPSF, ixxPSF) > 0
+            then 2 * sqrt(2 * ln(2)) * moments_scale_arcsec * sqrt((ixxPSF + coalesce(iyyPSF, ixxPSF)) / 2)
     end as psf_fwhm_arcsec,
     case
         when site_problem is not null

@@ -16,14 +16,14 @@
 select
     rerun,
     night,
-    count(*) as n_visits,
+    count(visit) as n_visits,
     cast(sum(n_images) as bigint) as n_images,
     cast(sum(n_dia_sources) as bigint) as n_dia_sources,
     cast(sum(n_good_dia_sources) as bigint) as n_good_dia_sources,
-    avg(n_dia_sources) as mean_dia_sources_per_visit,
-    avg(n_good_dia_sources) as mean_good_dia_sources_per_visit,
-    stddev_samp(n_dia_sources) / sqrt(count(*)) as stderr_dia_sources_per_visit,
-    stddev_samp(n_good_dia_sources) / sqrt(count(*)) as stderr_good_dia_sources_per_visit,
+    avg(n_dia_sources) filter (where visit is not null) as mean_dia_sources_per_visit,
+    avg(n_good_dia_sources) filter (where visit is not null) as mean_good_dia_sources_per_visit,
+    stddev_samp(n_dia_sources) filter (where visit is not null) / sqrt(count(visit)) as stderr_dia_sources_per_visit,
+    stddev_samp(n_good_dia_sources) filter (where visit is not null) / sqrt(count(visit)) as stderr_good_dia_sources_per_visit,
     median(median_seeing_arcsec) as median_seeing_arcsec
 from (
     select

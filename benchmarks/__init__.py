@@ -1,0 +1,1 @@
+"""Times hitsduck beside its peers in the same run; tests assert, benchmarks time."""

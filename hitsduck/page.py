@@ -1,0 +1,201 @@
+"""The parts of a report, and how they become one self-contained HTML page."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hitsduck.charts.theme import AnyChart
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    kind: str = field(default="text", init=False)
+
+
+@dataclass(frozen=True)
+class Column:
+    """The head of a column; numbers stand right."""
+
+    title: str
+    is_number: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, the number behind it, and small print below."""
+
+    text: str
+    value: float | int | str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; of every row the first cell is its head.
+
+    Attributes
+    ----------
+    caption : str
+    columns : sequence of Column
+    rows : sequence of sequence of Cell
+    sortable : bool
+    folded : str or None
+        The words that unfold a table which is not shown at first.
+    """
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    sortable: bool = True
+    folded: str | None = None
+    kind: str = field(default="table", init=False)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart and what it shows; ``name`` is its id on the page."""
+
+    name: str
+    chart: AnyChart
+    caption: str
+    kind: str = field(default="figure", init=False)
+
+    def spec(self) -> dict[str, Any]:
+        """Return the Vega-Lite specification; the page paints its own background."""
+        spec: dict[str, Any] = self.chart.to_dict()
+        spec.setdefault("config", {})["background"] = "transparent"
+        return spec
+
+    @property
+    def alternative(self) -> str:
+        """What the chart says, in words."""
+        words = getattr(self.chart, "description", None)
+        return words if isinstance(words, str) else self.caption
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values, under a small heading."""
+
+    title: str | None
+    pairs: Sequence[tuple[str, str]]
+    kind: str = field(default="facts", init=False)
+
+
+Part = Text | Table | Figure | Facts
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section; ``missing`` says what it cannot show, and how to get it."""
+
+    name: str
+    title: str
+    parts: Sequence[Part] = ()
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    subtitle: str
+    findings: Sequence[str]
+    sections: Sequence[Section]
+    version: str
+    made_at: str
+
+    def figures(self) -> list[Figure]:
+        """Return every figure, in order."""
+        parts = (part for section in self.sections for part in section.parts)
+        return [part for part in parts if isinstance(part, Figure)]
+
+
+def html(page: Page) -> str:
+    """Return a page as one HTML text that needs nothing else.
+
+    Every name, path and number passes the template's escaping; inside the embedded
+    JSON the characters that could end the script are written as escapes.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        keep_trailing_newline=True,
+    )
+    specs = {figure.name: figure.spec() for figure in page.figures()}
+    return environment.get_template("report.html.j2").render(
+        page=page,
+        specs=Markup(script_json(specs)) if specs else "",
+        vega=Markup(vega_javascript()) if specs else "",
+    )
+
+
+def script_json(value: Any) -> str:
+    r"""Return JSON that can stand inside a script element.
+
+    Examples
+    --------
+    >>> script_json({"name": "</script>"})
+    '{"name":"\\u003c/script\\u003e"}'
+    """
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+@cache
+def vega_javascript() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script.
+
+    Bundling it takes seconds, so it is kept in the user's cache, by the version of the
+    package that it comes from.
+    """
+    import vl_convert
+
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    kept = Path(base).expanduser() / "hitsduck" / f"vega-{vl_convert.__version__}.js"
+    try:
+        return kept.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        pass
+    # The text would end the script element that it is written into.
+    bundle = str(vl_convert.javascript_bundle()).replace("</script", "<\\/script")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, bundle)
+    except OSError:
+        pass  # A cache that cannot be kept costs time, nothing else.
+    return bundle
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text so that the file is either the old one or the whole new one."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        # mkstemp gives a file to its owner alone; a report follows the umask as any file.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,296 @@
+"""The command line: what it prints, and with which status it leaves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+
+import polars as pl
+import pytest
+
+from apdb_files import make_apdb
+from hitsduck import cli
+
+
+@pytest.fixture
+def hitsduck(capsys):
+    """Run the command line in this process: (status, stdout, stderr)."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as leaving:
+            cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return leaving.value.code, printed.out, printed.err
+
+    return run
+
+
+SOURCES = [
+    # One good source near the left side of CCD 5, one bad, one good in another image.
+    {"diaSourceId": 1, "diaObjectId": 11, "visit": 7, "detector": 5, "ra": 150.0, "dec": 2.0,
+     "x": 10.0, "y": 2000.0, "psfFlux": 100.0, "psfFluxErr": 10.0},
+    {"diaSourceId": 2, "diaObjectId": 11, "visit": 7, "detector": 5, "ra": 150.1, "dec": 2.0,
+     "x": 900.0, "y": 2000.0, "psfFlux": 300.0, "psfFluxErr": 10.0, "pixelFlags_bad": True},
+    {"diaSourceId": 3, "diaObjectId": 12, "visit": 8, "detector": 6, "ra": 150.2, "dec": 2.0,
+     "x": 900.0, "y": 2000.0, "psfFlux": -50.0, "psfFluxErr": 10.0},
+]  # fmt: skip
+OBJECTS = [{"diaObjectId": n, "ra": 150.0, "dec": 2.0} for n in (11, 12, 13)]
+
+
+@pytest.fixture
+def apdb(tmp_path):
+    folder = tmp_path / "Apr2020"
+    folder.mkdir()
+    return make_apdb(
+        folder / "association.db",
+        generation="10.0.0",
+        sources=SOURCES,
+        objects=OBJECTS,
+        metadata={"instrument": "DECam"},
+    )
+
+
+@pytest.fixture
+def later(tmp_path):
+    folder = tmp_path / "May2020"
+    folder.mkdir()
+    moved = [dict(SOURCES[0], ra=150.0 + 0.3 / 3600), SOURCES[1], dict(SOURCES[2], ra=150.3)]
+    return make_apdb(
+        folder / "association.db",
+        generation="10.0.0",
+        sources=moved,
+        objects=OBJECTS,
+        metadata={"instrument": "DECam"},
+    )
+
+
+def test_counts_as_json_has_the_fixed_keys_and_the_truth(hitsduck, apdb):
+    status, out, _ = hitsduck("counts", apdb.parent, "--json")
+    assert status == 0
+    # Sources 1 and 3 are good; objects 11 and 12 have a good source, 13 has none.
+    assert json.loads(out) == [
+        {
+            "rerun": "Apr2020",
+            "n_dia_sources": 3,
+            "n_good_dia_sources": 2,
+            "n_dia_objects": 3,
+            "n_good_dia_objects": 2,
+        }
+    ]
+
+
+def test_counts_as_a_table_shows_differences_to_the_first_rerun(hitsduck, apdb, later):
+    with sqlite3.connect(later) as connection:
+        connection.execute("delete from DiaSource where diaSourceId = 3")
+    connection.close()
+    status, out, _ = hitsduck("counts", f"A={apdb}", f"B={later}")
+    assert status == 0
+    # 2 instead of 3 sources: -1, -33.3%; 1 instead of 2 good ones: -1, -50.0%.
+    row = next(line for line in out.splitlines() if line.strip().startswith("B"))
+    assert row.split() == "B 2 -1 (-33.3%) 1 -1 (-50.0%) 3 +0 (+0.0%) 1 -1 (-50.0%)".split()
+    assert f"A: {apdb}" in out
+    assert "dm25125" in out
+
+
+def test_counts_under_a_condition_say_so(hitsduck, apdb):
+    status, out, _ = hitsduck("counts", apdb, "--where", "psf_snr > 20")
+    assert status == 0
+    # psf_snr is 10, 30 and 5: only source 2 fulfils it, and it is bad; its object is 11.
+    assert "where: psf_snr > 20" in out
+    assert out.splitlines()[2].split() == ["Apr2020", "1", "0", "1", "0"]
+
+
+def test_compare_as_json_has_the_fixed_keys_and_the_truth(hitsduck, apdb, later):
+    status, out, _ = hitsduck("compare", apdb, later, "--radius-arcsec", "0.5", "--json")
+    assert status == 0
+    found = json.loads(out)
+    # Good sources 1 and 3: 1 moved by 0.3 arcsec * cos(2 deg) and matches, 3 moved by 0.1 deg.
+    wanted = {
+        "left": "Apr2020",
+        "right": "May2020",
+        "radius_arcsec": 0.5,
+        "n_left": 2,
+        "n_right": 2,
+        "n_matched": 1,
+        "n_left_only": 1,
+        "n_right_only": 1,
+    }
+    assert {key: found[key] for key in wanted} == wanted
+
+
+def test_compare_all_takes_bad_sources_too(hitsduck, apdb, later):
+    _, out, _ = hitsduck("compare", apdb, later, "--all", "--json")
+    assert json.loads(out)["n_left"] == 3
+    assert json.loads(out)["n_matched"] == 2
+
+
+def test_compare_writes_the_three_frames(hitsduck, apdb, later, tmp_path):
+    status, out, _ = hitsduck("compare", apdb, later, "--output", tmp_path / "lists")
+    assert status == 0
+    frames = {
+        name: pl.read_parquet(tmp_path / "lists" / f"{name}.parquet")
+        for name in ("matched", "left_only", "right_only")
+    }
+    assert frames["left_only"]["diaSourceId"].to_list() == [3]
+    assert frames["right_only"]["diaSourceId"].to_list() == [3]
+    # 0.3 arcsec along right ascension at dec 2: 0.3 * cos(2 deg) = 0.29982 arcsec.
+    assert frames["matched"]["sep_arcsec"][0] == pytest.approx(0.29982, abs=1e-5)
+    assert "matched.parquet: 1 rows" in out
+
+
+def test_info_as_json_says_how_things_are_known(hitsduck, apdb):
+    status, out, _ = hitsduck("info", apdb, "--json")
+    assert status == 0
+    (found,) = json.loads(out)
+    assert found["instrument"] == "DECam"
+    assert found["instrument_found_by"] == "metadata"
+    assert found["flag_encoding"] == "boolean"
+    assert found["generation"] == "9.0.0 and later"
+    assert found["visits"] == [7, 8]
+    assert found["detectors"] == [5, 6]
+    assert found["n_rows"]["DiaSource"] == 3
+
+
+def test_info_for_a_person_names_the_instrument_and_the_definition(hitsduck, apdb):
+    status, out, _ = hitsduck("info", apdb)
+    assert status == 0
+    assert "DECam (by metadata)" in out
+    assert "pixelFlags_saturatedCenter (dm25125)" in out
+
+
+def test_sql_prints_every_row_as_table_csv_and_json(hitsduck, apdb):
+    query = "select diaSourceId, psfFlux, pixelFlags_streak from dia_source order by diaSourceId"
+    status, out, err = hitsduck("sql", apdb, query)
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["1", "2", "3"]
+    assert err == "3 rows\n"
+    _, out, _ = hitsduck("sql", apdb, query, "--format", "csv")
+    assert [row["psfFlux"] for row in csv.DictReader(io.StringIO(out))] == [
+        "100.0",
+        "300.0",
+        "-50.0",
+    ]
+    _, out, _ = hitsduck("sql", apdb, query, "--format", "json")
+    assert [row["diaSourceId"] for row in json.loads(out)] == [1, 2, 3]
+
+
+def test_sql_writes_parquet(hitsduck, apdb, tmp_path):
+    target = tmp_path / "out.parquet"
+    status, _, _ = hitsduck(
+        "sql", apdb, "select * from good_dia_source", "--format", "parquet", "--output", target
+    )
+    assert status == 0
+    assert sorted(pl.read_parquet(target)["diaSourceId"]) == [1, 3]
+    status, _, err = hitsduck("sql", apdb, "select 1 as one", "--format", "parquet")
+    assert status == 2
+    assert "--output" in err
+
+
+def test_sql_binds_parameters(hitsduck, apdb):
+    _, out, _ = hitsduck(
+        "sql",
+        apdb,
+        "select count(*) as n from dia_source where visit = $visit",
+        "--param",
+        "visit=7",
+        "--format",
+        "json",
+    )
+    assert json.loads(out) == [{"n": 2}]
+
+
+def test_sql_shows_nan_and_infinity_as_json_null(hitsduck, apdb):
+    status, out, _ = hitsduck(
+        "sql", apdb, "select 'nan'::double as a, 'inf'::double as b", "--format", "json"
+    )
+    assert status == 0
+    assert json.loads(out) == [{"a": None, "b": None}]
+
+
+def test_a_wide_table_is_not_cut(hitsduck, apdb):
+    _, out, _ = hitsduck("sql", apdb, "select repeat('x', 500) as text")
+    assert "x" * 500 in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["counts", "nowhere.db"], "no such file"),
+        (["counts", "A=nowhere.db"], "no such file"),
+        (["sql", "{apdb}", "drop table x"], "SELECT"),
+        (["sql", "{apdb}", "select nothing from dia_source"], "nothing"),
+        (["counts", "{apdb}", "--bad-flags", "bads"], "pixelFlags_bad"),
+        (["counts", "{apdb}", "--instrument", "Hubble"], "Hubble"),
+        (["counts", "a={apdb}", "A={apdb}"], "case"),
+        (["counts", "{apdb}", "--where", "1; select 2"], "1; select 2"),
+        (["counts", "{apdb}", "--memory-limit", "much"], "much"),
+    ],
+)
+def test_an_error_of_ours_is_one_line_and_status_1(hitsduck, apdb, arguments, words):
+    status, out, err = hitsduck(*(argument.format(apdb=apdb) for argument in arguments))
+    assert status == 1
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["counts"], ["compare", "one"], ["unknown"], ["counts", "--nonsense"]]
+)
+def test_a_wrong_call_is_status_2(hitsduck, arguments):
+    status, _, err = hitsduck(*arguments)
+    assert status == 2
+    assert "Usage:" in err
+
+
+def test_a_path_that_exists_is_never_split_at_its_equals_sign(hitsduck, tmp_path):
+    folder = tmp_path / "seed=7"
+    folder.mkdir()
+    make_apdb(folder / "association.db", sources=SOURCES, objects=OBJECTS)
+    status, out, _ = hitsduck("counts", folder, "--json")
+    assert status == 0
+    assert json.loads(out)[0]["rerun"] == "seed=7"
+
+
+def test_a_name_ends_at_the_first_equals_sign(hitsduck, tmp_path):
+    folder = tmp_path / "seed=7"
+    folder.mkdir()
+    make_apdb(folder / "association.db", sources=SOURCES, objects=OBJECTS)
+    _, out, _ = hitsduck("counts", f"seven={folder}", "--json")
+    assert json.loads(out)[0]["rerun"] == "seven"
+
+
+def test_a_warning_goes_to_stderr_and_the_answer_stays_whole(hitsduck, tmp_path):
+    path = make_apdb(tmp_path / "old.db", generation="2020", sources=SOURCES, objects=OBJECTS)
+    status, out, err = hitsduck("counts", path, "--json", "--bad-flags", "bad,streak")
+    assert status == 0
+    assert err.startswith("warning: ")
+    assert "pixelFlags_streak" in err
+    assert json.loads(out)[0]["n_good_dia_sources"] == 2
+
+
+def test_every_command_has_help(hitsduck):
+    for name in cli.cli.commands:
+        status, out, _ = hitsduck(name, "--help")
+        assert status == 0
+        assert out.startswith(f"Usage: hitsduck {name}")
+
+
+def test_every_command_that_prints_a_table_has_json():
+    for name in ("info", "counts", "compare"):
+        assert any(p.name == "as_json" for p in cli.cli.commands[name].params)
+
+
+def test_simulate_writes_reruns_that_counts_reads(hitsduck, tmp_path):
+    status, out, _ = hitsduck("simulate", tmp_path / "sim", "--preset", "small", "--seed", "1")
+    assert status == 0
+    named = out.split()
+    assert [argument.split("=")[0] for argument in named] == ["Apr2020", "May2020", "Jun2020"]
+    _, out, _ = hitsduck("counts", *named, "--json")
+    with sqlite3.connect(tmp_path / "sim" / "May2020" / "association.db") as connection:
+        (truth,) = connection.execute("select count(*) from DiaSource").fetchone()
+    connection.close()
+    assert json.loads(out)[1]["n_dia_sources"] == truth
