@@ -1,0 +1,59 @@
+"""The command group, and how it leaves: exit status and one line for an error.
+
+Exit status: 0 done, 1 an error of ours (one line on stderr that begins ``error:``),
+2 a wrong call, 3 a change above ``--fail-above``.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from hitsduck import __version__
+from hitsduck.errors import HitsduckError, HitsduckWarning
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="hitsduck")
+def cli() -> None:
+    """Say what changed between reruns of the same telescope images, and whether it is real.
+
+    A RERUN is NAME=PATH or PATH: an APDB (SQLite file), or a folder that holds one.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit status."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", HitsduckWarning)
+        warnings.showwarning = _show_warning
+        try:
+            status = cli.main(
+                args=None if arguments is None else list(arguments),
+                prog_name="hitsduck",
+                standalone_mode=False,
+            )
+        except click.exceptions.Exit as leaving:
+            status = leaving.exit_code
+        except click.ClickException as error:
+            error.show()
+            status = error.exit_code
+        except HitsduckError as error:
+            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            status = 1
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("error: interrupted", err=True)
+            status = 130
+        except BrokenPipeError:  # the reader of a pipe has seen enough
+            sys.stderr.close()
+            status = 0
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, HitsduckWarning):
+        click.echo(f"warning: {message}", err=True)

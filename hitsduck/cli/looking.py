@@ -1,0 +1,216 @@
+"""``info``, ``counts`` and ``sql``: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hitsduck.cli.app import cli
+from hitsduck.cli.options import (
+    busy,
+    json_option,
+    opened_reruns,
+    opening_options,
+    reruns_argument,
+    where_option,
+)
+from hitsduck.cli.printing import (
+    cell_text,
+    footer_text,
+    json_text,
+    print_json,
+    print_table,
+    write_text,
+)
+
+
+@cli.command()
+@reruns_argument
+@json_option
+@opening_options
+def info(reruns: Sequence[str], as_json: bool, **options: Any) -> None:
+    """Say what each rerun is, and how that is known."""
+    with opened_reruns(reruns, options) as opened, busy("reading"):
+        found = opened.info()
+    if as_json:
+        print_json(found)
+        return
+    for number, rerun in enumerate(found):
+        if number:
+            click.echo()
+        _print_info(rerun)
+
+
+def _print_info(rerun: dict[str, Any]) -> None:
+    instrument = rerun["instrument"] or "not known: " + " or ".join(rerun["instrument_candidates"])
+    flags = ", ".join(rerun["bad_flags"])
+    recorded = rerun["schema_version"] or "none"
+    skipped = rerun["skipped_flags"]
+    lines = {
+        "path": rerun["path"]
+        + (" (read through a private copy)" if rerun["is_private_copy"] else ""),
+        "generation": f"{rerun['generation']} (schema recorded: {recorded})",
+        "table prefix": rerun["prefix"] or "none",
+        "instrument": f"{instrument} (by {rerun['instrument_found_by']})",
+        "flag encoding": rerun["flag_encoding"],
+        "good": f"none of {flags} ({rerun['flag_set']})"
+        + (f"; lacking in this file: {', '.join(skipped)}" if skipped else ""),
+        "rows": ", ".join(f"{table} {n:,}" for table, n in rerun["n_rows"].items()),
+        "visits": _many(rerun["visits"]),
+        "detectors": _many(rerun["detectors"]),
+        "bands": ", ".join(rerun["bands"]) or "none recorded",
+        "MJD (TAI)": _span(rerun["first_mjd_tai"], rerun["last_mjd_tai"]),
+        "moments unit": f"{rerun['moments_unit'] or 'not known'} (by {rerun['moments_found_by']})",
+        "psf_moments": rerun["psf_moments"],
+        "seeing": _seeing(rerun),
+        "not usable": (
+            f"{rerun['n_null_flags']:,} sources with a NULL flag, "
+            f"{rerun['n_bad_positions']:,} with a NULL or impossible position"
+        ),
+        "without object": f"{rerun['n_without_object']:,} sources",
+    }
+    if rerun["unread_columns"]:
+        lines["columns not read"] = "; ".join(
+            f"{table}: {', '.join(names)}" for table, names in rerun["unread_columns"].items()
+        )
+    click.echo(rerun["rerun"])
+    for key, value in lines.items():
+        click.echo(f"  {key:<17} {value}")
+
+
+def _many(values: list[int] | None) -> str:
+    if values is None:
+        return "not known without the instrument"
+    if not values:
+        return "none"
+    if len(values) <= 6:
+        return f"{len(values)}: {', '.join(map(str, values))}"
+    return f"{len(values)}, from {values[0]} to {values[-1]} (all of them with --json)"
+
+
+def _span(first: float | None, last: float | None) -> str:
+    return "none" if first is None or last is None else f"{first:.5f} to {last:.5f}"
+
+
+def _seeing(rerun: dict[str, Any]) -> str:
+    if rerun["median_seeing_arcsec"] is None:
+        return "not known"
+    return (
+        f"median {rerun['median_seeing_arcsec']:.2f}, mean {rerun['mean_seeing_arcsec']:.2f} "
+        f"arcsec FWHM over the sources ({rerun['psf_moments']})"
+    )
+
+
+_COUNT_COLUMNS = {
+    "n_dia_sources": "DIA sources",
+    "n_good_dia_sources": "good DIA sources",
+    "n_dia_objects": "DIA objects",
+    "n_good_dia_objects": "good DIA objects",
+}
+
+
+@cli.command()
+@reruns_argument
+@json_option
+@where_option
+@opening_options
+def counts(reruns: Sequence[str], as_json: bool, where: str | None, **options: Any) -> None:
+    """Count sources and objects, all and good, with differences to the first rerun."""
+    with opened_reruns(reruns, options) as opened:
+        with busy("counting"):
+            rows = opened.counts(where=where).rows()
+        footer = footer_text(opened, where)
+    if as_json:
+        print_json([row | ({"where": where} if where else {}) for row in rows])
+        return
+    print_table(
+        ["rerun", *_COUNT_COLUMNS.values()],
+        [
+            [
+                row["rerun"],
+                *(_counted(row[key], rows[0][key], row is rows[0]) for key in _COUNT_COLUMNS),
+            ]
+            for row in rows
+        ],
+    )
+    click.echo(f"\n{footer}")
+
+
+def _counted(value: int, first: int, is_first: bool) -> str:
+    if is_first:
+        return f"{value:,}"
+    percent = f"{(value - first) / first:+.1%}" if first else "no percentage of 0"
+    return f"{value:,}  {value - first:+,} ({percent})"
+
+
+@cli.command()
+@click.argument("arguments", nargs=-1, required=True, metavar='RERUN... "QUERY"')
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", help="Value for $NAME in the query."
+)
+@opening_options
+def sql(
+    arguments: Sequence[str],
+    form: str,
+    output: Path | None,
+    params: Sequence[str],
+    **options: Any,
+) -> None:
+    """Ask one SELECT over the views of the reruns (dia_source, good_dia_object ...)."""
+    if len(arguments) < 2:
+        raise click.UsageError('give at least one RERUN and the "QUERY"')
+    if form == "parquet" and output is None:
+        raise click.UsageError("--format parquet needs --output FILE")
+    with opened_reruns(arguments[:-1], options) as opened, busy("asking"):
+        result = opened.sql(arguments[-1], **dict(map(_parameter, params)))
+    if form == "table":
+        _write_or_print_table(result, output)
+        return
+    if form == "json":
+        write_text(output, json_text(result.rows()) + "\n")
+        return
+    frame = result.polars()
+    if form == "csv":
+        write_text(output, frame.write_csv())
+    elif output is not None:
+        partial = output.with_name(f"{output.name}.part")
+        frame.write_parquet(partial)
+        partial.replace(output)
+        click.echo(f"{output}: {len(result):,} rows", err=True)
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"--param {text}: give NAME=VALUE")
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, value
+
+
+def _write_or_print_table(result: Any, output: Path | None) -> None:
+    rows = [[cell_text(value) for value in row.values()] for row in result.rows()]
+    if output is None:
+        print_table(result.columns, rows, right=0)
+        click.echo(f"{len(rows):,} rows", err=True)
+        return
+    widths = [max(map(len, column)) for column in zip(result.columns, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [result.columns, *rows]
+    ]
+    write_text(output, "\n".join(lines) + "\n")

@@ -1,0 +1,99 @@
+"""What the commands share: how reruns are named and opened."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hitsduck.errors import RerunNotFoundError
+from hitsduck.schema import DEFAULT_FLAG_SET, FLAG_SETS
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+
+Command = Callable[..., Any]
+
+
+def opening_options(command: Command) -> Command:
+    """Add the options that say how reruns are opened."""
+    options = (
+        click.option("--instrument", help="DECam, HSC, LSSTCam, LSSTComCam or LSSTCam-imSim."),
+        click.option(
+            "--camera",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="A camera of your own: a CSV of one row per detector.",
+        ),
+        click.option(
+            "--moments",
+            type=click.Choice(["px2", "arcsec2"]),
+            help="Unit of ixxPSF and its like; else told from the PSF sizes.",
+        ),
+        click.option(
+            "--bad-flags",
+            default=DEFAULT_FLAG_SET,
+            show_default=True,
+            metavar="NAME|LIST",
+            help=f"A good source has none of: {' or '.join(FLAG_SETS)}, or flags with commas.",
+        ),
+        click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine."),
+        click.option("--memory-limit", metavar="SIZE", help="Memory of the engine, 2GB say."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+reruns_argument = click.argument("reruns", nargs=-1, required=True, metavar="RERUN...")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+where_option = click.option(
+    "--where", metavar="CONDITION", help="Only sources that fulfil this condition on dia_source."
+)
+
+
+def named_rerun(argument: str) -> tuple[str, Path]:
+    """Return name and path of a RERUN argument.
+
+    If the whole argument exists it is a path; else it is split at the first ``=``.
+
+    Raises
+    ------
+    RerunNotFoundError
+    """
+    from hitsduck.reruns import rerun_name
+
+    if Path(argument).exists():
+        return rerun_name(argument), Path(argument)
+    name, equals, path = argument.partition("=")
+    if not equals:
+        raise RerunNotFoundError(f"{argument}: no such file or folder")
+    return name, Path(path)
+
+
+@contextmanager
+def opened_reruns(arguments: Sequence[str], options: dict[str, Any]) -> Iterator[Reruns]:
+    """Open RERUN arguments; equal names and missing paths are told before anything else."""
+    from hitsduck.reruns import check_names, open_reruns
+
+    pairs = [named_rerun(argument) for argument in arguments]
+    check_names(pairs)
+    with busy(f"opening {len(pairs)} reruns"):
+        opened = open_reruns(dict(pairs), **options)
+    with opened:
+        yield opened
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Show on stderr what is being done, when a person watches."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{what} ..."):
+        yield

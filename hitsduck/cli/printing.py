@@ -1,0 +1,84 @@
+"""What the commands print: whole tables, JSON, and which definition and file."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+
+
+def json_text(value: Any) -> str:
+    """Return JSON; NaN and infinity, which JSON does not have, become null."""
+    return json.dumps(_finite(value), indent=2, default=str, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(json_text(value))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: int = 1) -> None:
+    """Print a table in full, however wide: columns from number `right` on to the right."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(
+            column, justify="right" if number >= right else "left", no_wrap=True, overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*row)
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=100_000)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def cell_text(value: Any) -> str:
+    """Return a value as the text of a table's cell."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return str(value)
+
+
+def footer_text(reruns: Reruns, where: str | None) -> str:
+    """Return by which definition, under which condition and from which files numbers are."""
+    bad = ", ".join(flag.removeprefix("pixelFlags_") for flag in reruns.bad_flags)
+    lines = [
+        f"good source: none of {bad} ({reruns.flag_set}); "
+        "good object: current, with at least one good source"
+    ]
+    if where is not None:
+        lines.append(f"where: {where}")
+    lines += [f"{name}: {reruns[name].path}" for name in reruns]
+    return "\n".join(lines)
+
+
+def write_text(output: Path | None, text: str) -> None:
+    """Print a text, or write it to a file that appears whole or not at all."""
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    partial = output.with_name(f"{output.name}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(output)
