@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import counts
+from benchmarks import compared, counts
 from benchmarks.harness import HEADER, machine, race, rows
 
 DATA = Path(__file__).parent / "data"
@@ -26,13 +26,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="1 is HiTS2015's size")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--apdb", type=Path, help="an APDB of 2020 in place of a simulated one")
+    parser.add_argument("--data", type=Path, help="a folder of simulated reruns, used as it is")
+    parser.add_argument("--only", choices=["counts", "compare"], help="one race")
     options = parser.parse_args()
-    apdb = options.apdb or simulated(options.scale) / "Jun2020" / "association.db"
-    print(f"{machine()}; {apdb.name}, {apdb.stat().st_size / 1e6:,.0f} MB\n\n{HEADER}")
-    contenders = counts.contenders(apdb)
-    race(contenders, repeats=options.repeats)
-    print("\n".join(rows("counts of one rerun", contenders)))
+    folder = options.data or simulated(options.scale)
+    april, june = (folder / name / "association.db" for name in ("Apr2020", "Jun2020"))
+    races = {
+        "counts": ("counts of one rerun", counts.contenders(june)),
+        "compare": ("good sources of two reruns compared", compared.contenders(april, june)),
+    }
+    size = june.stat().st_size / 1e6
+    print(f"{machine()}; hits2015, Jun2020 {size:,.0f} MB\n\n{HEADER}")
+    for name, (work, contenders) in races.items():
+        if options.only in (None, name):
+            race(contenders, repeats=options.repeats)
+            print("\n".join(rows(work, contenders)), flush=True)
 
 
 if __name__ == "__main__":

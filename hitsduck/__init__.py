@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hitsduck.reruns import Rerun, Reruns, open_reruns
     from hitsduck.simulator import simulate
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"
 
 _HOMES = {
     "open_reruns": "hitsduck.reruns",

@@ -14,7 +14,7 @@ from hitsduck.cameras import Camera
 from hitsduck.connection import Connection
 from hitsduck.detection import Instrument, Moments, detect_instrument, detect_moments
 from hitsduck.errors import FlagError, FlagWarning
-from hitsduck.inspection import ApdbFile, reading
+from hitsduck.inspection import ApdbFile
 from hitsduck.quoting import quote_identifier, quote_text
 
 #: Views that Python writes from schema data -> the APDB table behind each.
@@ -105,7 +105,7 @@ def examine(
             FlagWarning,
             stacklevel=2,
         )
-    with reading(file.readable_path) as connection:
+    with file.reading() as connection:
         found = detect_instrument(file, connection, rerun=name, stated=instrument)
         unit = detect_moments(file, connection, candidates=found.candidates, stated=moments)
     return AttachedRerun(name, catalog, file, found, unit, flag_set, kept, skipped)

@@ -184,7 +184,7 @@ def read_detectors(path: str | Path) -> dict[int, Detector]:
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             lacking = [c for c in DETECTOR_COLUMNS if c not in (reader.fieldnames or ())]
             if lacking:
@@ -259,7 +259,7 @@ def read_camera(path: str | Path) -> Camera:
     """
     path = Path(path)
     detectors = read_detectors(path)
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         first = next(csv.DictReader(file))
     name = (first.get("camera") or "").strip() or path.stem
     known_name = _other_names().get(name.lower())

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from hitsduck.crossmatch import How, match_images
+from hitsduck import listing
+from hitsduck.coverage import (
+    IMAGE,
+    coverage_counts,
+    coverage_table,
+    images_of,
+    n_elsewhere,
+    shared_images,
+)
+from hitsduck.crossmatch import How
+from hitsduck.evidence import Evidence
+from hitsduck.masking import REFLAGGED, UNUSABLE
+from hitsduck.matching import Matching, Rule
+from hitsduck.pairing import counts_by, pair_frame
+from hitsduck.sides import Side, read_together
+from hitsduck.verdict import Decomposition, verdict
 
 if TYPE_CHECKING:
+    from hitsduck.edges import EdgeExcess
+    from hitsduck.explanation import Explanation
     from hitsduck.reruns import Reruns
+    from hitsduck.turnover import Turnover
 
 #: Columns that come along with every source of a comparison.
 SOURCE_COLUMNS = (
@@ -28,12 +50,15 @@ SOURCE_COLUMNS = (
     "psfFluxErr",
     "psf_snr",
 )
-_SHARED = ("visit", "detector")
+#: Sources nearer than this to a side of their detector count as at the edge (px).
+EDGE_WITHIN_PX = 32.0
 
 
-@dataclass(frozen=True, eq=False)
 class Comparison:
     """Sources that two reruns share, and those that only one of them has.
+
+    Made by `compare_sources` (``reruns.compare(left, right)``). What was matched is
+    known at once; frames, coverage and the rest are worked out when first asked for.
 
     Attributes
     ----------
@@ -41,66 +66,263 @@ class Comparison:
         Names of the reruns.
     left_path, right_path : str
         The files that the numbers came from.
-    radius_arcsec : float
+    radius_arcsec : float or None
+        None where sources were matched in pixels.
+    radius_px : float or None
     how : str
         Match semantics: ``mutual``, ``best1``, ``best2`` or ``all``.
     good : bool
         Only good sources were compared.
     where : str or None
         The condition on both reruns' sources.
-    matched : polars.DataFrame
-        One row per matched pair: ``visit``, ``detector``, then each source column
-        once with ``_left`` and once with ``_right``, ``sep_arcsec``,
-        ``is_ambiguous`` (another neighbour within the radius).
-    left_only, right_only : polars.DataFrame
-        One row per unmatched source, in order of ``diaSourceId``.
+    same_file : bool
+        Both names are the same file.
     n_left, n_right : int
         Sources that were compared.
+    n_matched : int
+        Pairs.
     n_left_unusable, n_right_unusable : int
-        Of them, sources without a usable position; never matched.
+        Compared sources without a usable position or image; never matched.
+    n_left_only, n_right_only : int
+        Compared sources without a partner.
     n_ambiguous : int
-        Matched pairs that are ambiguous.
+        Pairs of which one source has another neighbour within the radius.
     """
 
-    left: str
-    right: str
-    left_path: str
-    right_path: str
-    radius_arcsec: float
-    how: How
-    good: bool
-    where: str | None
-    matched: pl.DataFrame
-    left_only: pl.DataFrame
-    right_only: pl.DataFrame
-    n_left: int
-    n_right: int
-    n_left_unusable: int
-    n_right_unusable: int
-    n_ambiguous: int
+    def __init__(self, left: Side, right: Side, rule: Rule, *, good: bool) -> None:
+        matching = Matching(left, right, rule, good=good)
+        self.left, self.right = left.name, right.name
+        self.left_path, self.right_path = str(left.path), str(right.path)
+        self.radius_arcsec, self.radius_px = rule.radius_arcsec, rule.radius_px
+        self.how = rule.how
+        self.good = good
+        self.where = left.where
+        self.same_file = left.name == right.name or os.path.samefile(left.path, right.path)
+        self.n_left, self.n_right = (rows.len() for rows in matching.rows)
+        self.n_matched = matching.match.pairs.height
+        self.n_left_unusable = matching.match.n_left_unusable
+        self.n_right_unusable = matching.match.n_right_unusable
+        self.n_left_only, self.n_right_only = matching.n_only
+        self.n_ambiguous = matching.match.n_ambiguous
+        self._matching, self._sides = matching, matching.sides
+        self._schema: str | None = None
 
-    def summary(self) -> dict[str, Any]:
+    # -- the sources -----------------------------------------------------------
+
+    @cached_property
+    def matched(self) -> pl.DataFrame:
+        """One row per matched pair.
+
+        ``visit``, ``detector``, each column of `SOURCE_COLUMNS` once with ``_left``
+        and once with ``_right``, ``sep_arcsec`` (or ``sep_px``), ``is_ambiguous``
+        (another neighbour within the radius), and the differences that
+        `hitsduck.pairing.pair_frame` lists (``delta_psf_flux_njy``,
+        ``delta_ra_arcsec`` ...). In order of the left, then of the right diaSourceId.
+        """
+        return pair_frame(self._sources(0), self._sources(1), self._matching.match.pairs)
+
+    @cached_property
+    def left_only(self) -> pl.DataFrame:
+        """One row per source of left without a partner, in order of diaSourceId.
+
+        `SOURCE_COLUMNS`, ``why`` (``reflagged``: the other rerun has it, but not as a
+        good source; ``absent``: it does not; ``unusable``: no position or image) and
+        ``differing_flags`` (flags of the good definition that its partner has set).
+        """
+        return self._only(0)
+
+    @cached_property
+    def right_only(self) -> pl.DataFrame:
+        """One row per source of right without a partner; columns as `left_only`."""
+        return self._only(1)
+
+    def _sources(self, side: int) -> pl.DataFrame:
+        read_together(self._sides, SOURCE_COLUMNS)
+        return self._sides[side].frame(*SOURCE_COLUMNS)[self._matching.rows[side]]
+
+    def _only(self, side: int) -> pl.DataFrame:
+        unmatched = self._sources(side).filter(self._matching.is_only[side])
+        return pl.concat([unmatched, self._matching.reasons[side]], how="horizontal")
+
+    # -- images ----------------------------------------------------------------
+
+    @cached_property
+    def _images(self) -> dict[str, pl.DataFrame]:
+        with ThreadPoolExecutor(2) as pool:
+            left, right = pool.map(images_of, self._sides)
+        return {"left": left, "right": right}
+
+    @cached_property
+    def shared_images(self) -> pl.DataFrame:
+        """The images that both reruns have, sorted: ``visit``, ``detector``."""
+        return shared_images(self._images["left"], self._images["right"])
+
+    def coverage(self) -> pl.DataFrame:
+        """List the images that only one of the reruns has.
+
+        A difference in coverage is no difference in sources: edges and explanations
+        look only at images that both have (`shared_images`).
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per image, sorted: ``visit``, ``detector``, ``side`` (``left`` or
+            ``right``), ``n_dia_sources``, ``n_good_dia_sources``, ``n_only`` (part of
+            `left_only` or `right_only` on it).
+        """
+        return self._coverage
+
+    @cached_property
+    def _coverage(self) -> pl.DataFrame:
+        names = ("left", "right")
+        sources = [side.frame(*IMAGE, "is_good") for side in self._sides]
+        only = [
+            frame.select(IMAGE)[self._matching.unmatched(side)]
+            for side, frame in enumerate(sources)
+        ]
+        return coverage_table(
+            self._images,
+            dict(zip(names, sources, strict=True)),
+            dict(zip(names, only, strict=True)),
+        )
+
+    # -- what changed ----------------------------------------------------------
+
+    def by(self, *keys: str | pl.Expr) -> pl.DataFrame:
+        """Count sources by the values of columns or expressions.
+
+        Parameters
+        ----------
+        *keys : str or polars.Expr
+            A column of ``dia_source``, ``dia_source_edge`` or
+            ``dia_source_focal_plane``; a Polars expression over these; or a text
+            that is one SQL expression on ``dia_source``.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per value, sorted by it: the keys, ``n_left``, ``n_right``,
+            ``n_matched`` (pairs of which both sources have the value),
+            ``n_left_only``, ``n_right_only``, ``change``.
+
+        Raises
+        ------
+        QueryError
+            A key is no column and no expression.
+
+        Examples
+        --------
+        >>> comparison.by("visit", pl.col("psf_snr") > 10)  # doctest: +SKIP
+        """
+        left, right = (
+            pl.DataFrame([listing.values_of(side, key) for key in keys])[rows]
+            for side, rows in zip(self._sides, self._matching.rows, strict=True)
+        )
+        return counts_by((left, right), self._matching.is_only, self._matching.match.pairs)
+
+    def edges(self, *, within_px: float = EDGE_WITHIN_PX) -> EdgeExcess | None:
+        """Measure whether new sources are concentrated at detector edges.
+
+        Parameters
+        ----------
+        within_px : float
+            Distance to the nearest side of the detector (px).
+
+        Returns
+        -------
+        EdgeExcess or None
+            None where the geometry is not known; `edge_problem` says why.
+        """
+        from hitsduck.edges import edge_excess
+
+        if self.edge_problem is not None:
+            return None
+        return edge_excess(
+            self.evidence.edge,
+            geometry=self.evidence.geometry,
+            images=self.shared_images,
+            within_px=within_px,
+        )
+
+    @cached_property
+    def edge_problem(self) -> str | None:
+        """Why nothing can be said about edges; None where it can."""
+        return self.evidence.edge_problem
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """The sources that `edges` and `explain` look at, as frames."""
+        return Evidence(self._matching.compared, self.shared_images)
+
+    def explain(
+        self, *, extra: Mapping[str, str | pl.Expr] | None = None, **options: Any
+    ) -> Explanation:
+        """Rank what the change is made of.
+
+        Parameters
+        ----------
+        extra : mapping of str to column or expression, optional
+            Further dimensions, named; each as `by` takes it.
+        **options
+            As `hitsduck.explanation.explain` takes them: ``depth``, ``part`` ...
+
+        Returns
+        -------
+        Explanation
+        """
+        from hitsduck.explanation import explain
+
+        values = {
+            name: [listing.values_of(side, key) for side in self._sides]
+            for name, key in (extra or {}).items()
+        }
+        geometry = self.evidence.geometry
+        return explain(
+            self.evidence.explanation_with(values),
+            images=self.shared_images,
+            geometry=None if geometry.is_empty() else geometry,
+            extra=tuple(values),
+            **options,
+        )
+
+    def turnover(self) -> Turnover:
+        """Tell which objects stayed the same, split, merged, regrouped, came or went."""
+        from hitsduck.turnover import object_turnover
+
+        left, right = (
+            side.frame("diaObjectId")["diaObjectId"].gather(rows)
+            for side, rows in zip(self._sides, self._matching.rows, strict=True)
+        )
+        return object_turnover(left, right, self._matching.match.pairs)
+
+    # -- in words and numbers --------------------------------------------------
+
+    def summary(self, *, within_px: float = EDGE_WITHIN_PX) -> dict[str, Any]:
         """Return the numbers of the comparison.
+
+        Parameters
+        ----------
+        within_px : float
+            For ``edge``.
 
         Returns
         -------
         dict
             ``left``, ``right``, ``radius_arcsec``, ``n_left``, ``n_right``,
-            ``n_matched``, ``n_left_only``, ``n_right_only``, ``n_ambiguous``,
-            ``n_left_unusable``, ``n_right_unusable``, ``match``, ``good``,
-            ``where``, ``left_path``, ``right_path``.
+            ``n_matched``, ``n_left_only``, ``n_right_only``, ``match``,
+            ``n_ambiguous``, ``n_left_only_reflagged``, ``n_right_only_reflagged``,
+            ``same_file``, ``coverage`` (``left_only``, ``right_only``: images;
+            ``n_sources_left_only``, ``n_sources_right_only``: the part of n_left_only
+            and n_right_only on them), ``edge`` (see `edges`; None where the geometry
+            is not known), ``edge_problem``, ``radius_px``, ``n_left_unusable``,
+            ``n_right_unusable``, ``good``, ``where``, ``left_path``, ``right_path``.
         """
-        return {
-            "left": self.left,
-            "right": self.right,
-            "radius_arcsec": self.radius_arcsec,
-            "n_left": self.n_left,
-            "n_right": self.n_right,
-            "n_matched": self.matched.height,
-            "n_left_only": self.left_only.height,
-            "n_right_only": self.right_only.height,
-            "match": self.how,
-            "n_ambiguous": self.n_ambiguous,
+        edge = self.edges(within_px=within_px)
+        return self.counts() | {
+            "coverage": coverage_counts(self._coverage),
+            "edge": None if edge is None else edge.to_dict(),
+            "edge_problem": self.edge_problem,
+            "radius_px": self.radius_px,
             "n_left_unusable": self.n_left_unusable,
             "n_right_unusable": self.n_right_unusable,
             "good": self.good,
@@ -109,20 +331,119 @@ class Comparison:
             "right_path": self.right_path,
         }
 
+    def counts(self) -> dict[str, Any]:
+        """Return the part of `summary` that asks nothing about images and edges.
+
+        Returns
+        -------
+        dict
+            The keys of `summary` from ``left`` to ``same_file``.
+        """
+        why = [frame["why"] for frame in self._matching.reasons]
+        return {
+            "left": self.left,
+            "right": self.right,
+            "radius_arcsec": self.radius_arcsec,
+            "n_left": self.n_left,
+            "n_right": self.n_right,
+            "n_matched": self.n_matched,
+            "n_left_only": self.n_left_only,
+            "n_right_only": self.n_right_only,
+            "match": self.how,
+            "n_ambiguous": self.n_ambiguous,
+            "n_left_only_reflagged": int((why[0] == REFLAGGED).sum()),
+            "n_right_only_reflagged": int((why[1] == REFLAGGED).sum()),
+            "same_file": self.same_file,
+        }
+
+    def decomposition(self) -> Decomposition:
+        """Return the net change in sources and the parts that add up to it."""
+        unusable = {
+            name: n_elsewhere(
+                each.side.frame(*IMAGE)[each.rows.filter((each.why == UNUSABLE).fill_null(False))],
+                self._coverage.filter(pl.col("side") == name),
+            )
+            for name, each in self._matching.compared.items()
+        }
+        counts = self.counts() | {"coverage": coverage_counts(self._coverage)}
+        return Decomposition.of(counts, unusable=unusable["right"] - unusable["left"])
+
+    def verdict(self, *, within_px: float = EDGE_WITHIN_PX) -> str:
+        """Say in one line what changed, and what the change is made of.
+
+        The parts are those of `hitsduck.verdict.Decomposition`, which add up to the
+        net change; the share at the edge is that of the increase.
+        """
+        edge = self.edges(within_px=within_px)
+        counts = self.counts() | {"good": self.good}
+        return verdict(counts, self.decomposition(), None if edge is None else edge.to_dict())
+
+    def write(self, folder: str | os.PathLike[str], *, form: str = "parquet") -> dict[str, Path]:
+        """Write the three lists, the most significant sources first.
+
+        Parameters
+        ----------
+        folder : path-like
+            Made where it is missing.
+        form : {"parquet", "csv"}
+            In CSV ids are quoted text and lists of flags are joined with ``;``.
+
+        Returns
+        -------
+        dict of str to Path
+            ``matched``, ``left_only``, ``right_only``.
+
+        Raises
+        ------
+        QueryError
+            An unknown format.
+        """
+        return listing.write_lists(self._lists(), Path(folder), form=form)
+
+    def _lists(self) -> dict[str, pl.DataFrame]:
+        return {name: getattr(self, name) for name in ("matched", "left_only", "right_only")}
+
+    def register(self, schema: str | None = None) -> str:
+        """Make the three lists relations of the reruns' database, for SQL.
+
+        Parameters
+        ----------
+        schema : str, optional
+            Where they go; ``comparison_1``, ``comparison_2`` ... by default, the
+            first that is free.
+
+        Returns
+        -------
+        str
+            The schema: ``{schema}.matched``, ``{schema}.left_only``,
+            ``{schema}.right_only``. The same one when asked again without a name.
+
+        Raises
+        ------
+        RerunNameError
+            The schema exists.
+        """
+        if schema is None and self._schema is not None:
+            return self._schema
+        self._schema = listing.register(self._sides[0].reruns, self._lists(), schema)
+        return self._schema
+
     def __repr__(self) -> str:
         """Return the counts in one line."""
         return (
-            f"<Comparison {self.left} with {self.right}: {self.matched.height} matched within "
-            f"{self.radius_arcsec} arcsec, {self.left_only.height} only in {self.left}, "
-            f"{self.right_only.height} only in {self.right}>"
+            f"<Comparison {self.left} with {self.right}: {self.n_matched} matched within "
+            f"{self._matching.rule}, {self.n_left_only} only in {self.left}, "
+            f"{self.n_right_only} only in {self.right}>"
         )
 
     def _repr_html_(self) -> str:
         rows = pl.DataFrame(
-            {"": [self.left, self.right], "sources": [self.n_left, self.n_right]}
-        ).with_columns(
-            pl.lit(self.matched.height).alias("matched"),
-            pl.Series("only here", [self.left_only.height, self.right_only.height]),
+            {
+                "": [self.left, self.right],
+                "sources": [self.n_left, self.n_right],
+                "matched": [self.n_matched] * 2,
+                "only here": [self.n_left_only, self.n_right_only],
+            }
         )
         return str(rows._repr_html_())
 
@@ -133,6 +454,7 @@ def compare_sources(
     right: str,
     *,
     radius_arcsec: float = 0.5,
+    radius_px: float | None = None,
     good: bool = True,
     how: How = "mutual",
     where: str | None = None,
@@ -146,10 +468,14 @@ def compare_sources(
         Names of two opened reruns; one name twice compares a rerun with itself.
     radius_arcsec : float
         Largest separation of a pair, inclusive.
+    radius_px : float, optional
+        Match in pixel coordinates within this radius instead.
     good : bool
         Compare only good sources.
     how : {"mutual", "best1", "best2", "all"}
-        ``mutual``: each is the other's nearest within the radius.
+        ``mutual``: each is the other's nearest within the radius. ``best1``: the
+        nearest in right of each source of left; ``best2``: the reverse; ``all``:
+        every pair within the radius.
     where : str, optional
         One expression on ``dia_source``, on both reruns.
 
@@ -162,55 +488,6 @@ def compare_sources(
     ------
     RerunNameError, QueryError, InstrumentError, MatchError
     """
-    frames = [
-        reruns[name].sources(SOURCE_COLUMNS, good=good, where=where).polars().sort("diaSourceId")
-        for name in (left, right)
-    ]
-    match = match_images(frames[0], frames[1], radius_arcsec=radius_arcsec, how=how)
-    pairs = match.pairs
-    matched = pl.concat(
-        [
-            frames[0][pairs["left_index"]].rename(_suffixed(frames[0], "_left", keep=True)),
-            frames[1][pairs["right_index"]]
-            .drop(_SHARED)
-            .rename(_suffixed(frames[1], "_right", keep=False)),
-            pairs.select("sep_arcsec", "is_ambiguous"),
-        ],
-        how="horizontal",
-    )
-    return Comparison(
-        left=left,
-        right=right,
-        left_path=str(reruns[left].path),
-        right_path=str(reruns[right].path),
-        radius_arcsec=radius_arcsec,
-        how=how,
-        good=good,
-        where=where,
-        matched=matched,
-        left_only=_unmatched(frames[0], pairs["left_index"]),
-        right_only=_unmatched(frames[1], pairs["right_index"]),
-        n_left=frames[0].height,
-        n_right=frames[1].height,
-        n_left_unusable=match.n_left_unusable,
-        n_right_unusable=match.n_right_unusable,
-        n_ambiguous=match.n_ambiguous,
-    )
-
-
-def _suffixed(frame: pl.DataFrame, suffix: str, *, keep: bool) -> dict[str, str]:
-    """Return the new names of a frame's columns; the shared ones keep theirs."""
-    return {
-        name: name if name in _SHARED else name + suffix
-        for name in frame.columns
-        if keep or name not in _SHARED
-    }
-
-
-def _unmatched(frame: pl.DataFrame, matched_rows: pl.Series) -> pl.DataFrame:
-    return (
-        frame.with_row_index("_row")
-        .join(matched_rows.unique().alias("_row").to_frame(), on="_row", how="anti")
-        .sort("_row")
-        .drop("_row")
-    )
+    of_left = Side(reruns, left, where)
+    of_right = of_left if right == left else Side(reruns, right, where)
+    return Comparison(of_left, of_right, Rule(radius_arcsec, radius_px, how), good=good)

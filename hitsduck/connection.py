@@ -23,6 +23,7 @@ from hitsduck.errors import (
     EngineError,
     HitsduckError,
     InstrumentError,
+    NotAnApdbError,
     QueryError,
     RerunLockedError,
     SchemaError,
@@ -43,8 +44,9 @@ PROTECTIONS = (
 _RAISED_BY_VIEWS: Mapping[str, type[HitsduckError]] = {
     "instrument": InstrumentError,
     "schema": SchemaError,
+    "value": BadValueError,
 }
-_RAISED = re.compile(r"hitsduck (instrument|schema): (.*)", re.DOTALL)
+_RAISED = re.compile(r"hitsduck (instrument|schema|value): (.*)", re.DOTALL)
 
 Parameters = Mapping[str, Any] | Sequence[Any] | None
 Tracer = Callable[[str, Parameters], None]
@@ -197,18 +199,26 @@ def translated(error: Exception) -> HitsduckError:
     raised = _RAISED.search(text)
     if raised:
         return _RAISED_BY_VIEWS[raised[1]](raised[2].strip())
-    if isinstance(error, duckdb.ConversionException) or "Mismatch Type" in first:
+    if isinstance(error, UnicodeDecodeError):
+        return BadValueError(f"a text cell holds bytes that are no UTF-8 ({first})")
+    is_unreadable = "Mismatch Type" in first or "Unimplemented SQLite type" in first
+    if is_unreadable or isinstance(error, duckdb.ConversionException):
         return BadValueError(first)
     if isinstance(
         error,
         duckdb.ParserException
         | duckdb.BinderException
         | duckdb.CatalogException
-        | duckdb.InvalidInputException,
+        | duckdb.InvalidInputException
+        | duckdb.PermissionException,
     ):
         return QueryError(_one_line(text))
+    if "Unable to transform python value" in first:
+        return QueryError(first)
     if "database is locked" in text:
         return RerunLockedError(f"an APDB is locked by a process that writes it: {first}")
+    if "malformed" in first or "file is not a database" in first or "disk I/O error" in first:
+        return NotAnApdbError(f"an APDB is damaged or cut off: {first}")
     if isinstance(error, duckdb.OutOfMemoryException):
         return EngineError(f"{first}; raise memory_limit or give a temp_directory with room")
     return EngineError(_one_line(text))

@@ -12,7 +12,6 @@ from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
 
 from hitsduck.crossmatch_search import (
     Catalog,
@@ -30,9 +29,9 @@ _RADIUS_RANGE: dict[Unit, tuple[float, float]] = {
     "arcsec": (0.01, 3600.0),
     "px": (0.001, 100_000.0),
 }
-# Coordinates are rounded to multiples of these, far below their own precision, so that the
+# Coordinates are rounded to multiples of this, far below their own precision, so that the
 # square of no difference underflows: only equal positions are at distance zero.
-_GRAIN: dict[Unit, float] = {"arcsec": 2.0**-60, "px": 2.0**-40}
+_GRAIN = 2.0**-60
 _LARGEST_PX = 1e7
 # A position in degrees, as a double, is good to 1e-10 arcsec. Two sources 0.5 arcsec apart
 # match at 0.5, whichever way the last bits of their distance were rounded.
@@ -230,8 +229,8 @@ def match_sky(
     left_columns = _Columns((left_ra, left_dec), left_id)
     right_columns = _Columns((right_ra, right_dec), right_id)
     _check_columns(left, left_columns, right, right_columns)
-    left_side = _read(left, left_columns, "arcsec", _zeros(left.height))
-    right_side = _read(right, right_columns, "arcsec", _zeros(right.height))
+    left_side = _read(left, left_columns, "arcsec", None)
+    right_side = _read(right, right_columns, "arcsec", None)
     parts = sky_parts(
         left_side.position,
         right_side.position,
@@ -259,7 +258,7 @@ class _Side:
     """The usable rows of one side."""
 
     position: tuple[Floats, Floats]
-    image: Indices
+    image: Indices | None
     row: Indices
     ids: pl.Series | None
     n_unusable: int
@@ -315,6 +314,8 @@ def _match_within_images(
     left_image, right_image = _image_numbers(left, right, columns.by)
     left_side = _read(left, columns, unit, left_image)
     right_side = _read(right, columns, unit, right_image)
+    assert left_side.image is not None
+    assert right_side.image is not None
     parts = image_parts(left_side.image, right_side.image, part_rows=_PART_ROWS)
     return _match(left_side, right_side, parts, unit, float(radius), how)
 
@@ -324,21 +325,21 @@ def _image_numbers(
 ) -> tuple[pl.Series, pl.Series]:
     """Give images that both sides have a number, others -1, NULL where a column is NULL."""
     if not by:
-        return _zeros(left.height), _zeros(right.height)
+        zeros = pl.zeros(max(left.height, right.height), dtype=pl.Int64, eager=True)
+        return zeros.head(left.height), zeros.head(right.height)
     names = [str(number) for number in range(len(by))]
     keys = [
         frame.select(pl.col(column).alias(name) for column, name in zip(by, names, strict=True))
         for frame in (left, right)
     ]
-    try:
-        schema = pl.concat([key.clear() for key in keys], how="vertical_relaxed").schema
-    except PolarsError as error:
-        types = [
-            f"{name} is {left.schema[name]} on the left and {right.schema[name]} on the right"
-            for name in by
-            if left.schema[name] != right.schema[name]
-        ]
-        raise MatchError(f"cannot match within images: {'; '.join(types)}") from error
+    types = [
+        f"{column} is {left.schema[column]} on the left and {right.schema[column]} on the right"
+        for column in by
+        if not _are_comparable(left.schema[column], right.schema[column])
+    ]
+    if types:
+        raise MatchError(f"cannot match within images: {'; '.join(types)}")
+    schema = pl.concat([key.clear() for key in keys], how="vertical_relaxed").schema
     floats = [name for name, dtype in schema.items() if dtype.is_float()]
     keys = [
         key.cast(
@@ -358,11 +359,11 @@ def _image_numbers(
     return left_image, right_image
 
 
-def _zeros(n_rows: int) -> pl.Series:
-    return pl.zeros(n_rows, dtype=pl.Int64, eager=True)
+def _are_comparable(one: pl.DataType, other: pl.DataType) -> bool:
+    return one == other or pl.Null in (one, other) or (one.is_numeric() and other.is_numeric())
 
 
-def _read(frame: pl.DataFrame, columns: _Columns, unit: Unit, image: pl.Series) -> _Side:
+def _read(frame: pl.DataFrame, columns: _Columns, unit: Unit, image: pl.Series | None) -> _Side:
     """Take the rows that can match out of a frame, and count those that never can."""
     first, second = pl.col("first"), pl.col("second")
     if unit == "arcsec":
@@ -372,28 +373,31 @@ def _read(frame: pl.DataFrame, columns: _Columns, unit: Unit, image: pl.Series) 
     table = frame.select(
         pl.col(columns.position[0]).cast(pl.Float64).alias("first"),
         pl.col(columns.position[1]).cast(pl.Float64).alias("second"),
-    ).with_columns(
-        image.alias("image"),
-        (is_position.fill_null(False) & image.is_not_null()).alias("is_usable"),
-    )
+    ).with_columns(is_usable=is_position.fill_null(False))
     is_usable = table["is_usable"]
-    row = (is_usable & (image >= 0).fill_null(False)).arg_true()
+    is_shared = is_usable
+    if image is not None:
+        is_usable &= image.is_not_null()
+        is_shared = is_usable & (image >= 0)
+    row = is_shared.arg_true()
     if row.len() < table.height:
         table = table[row]
-    position = table["first"].to_numpy(), table["second"].to_numpy()
-    ids = None if columns.id is None else frame[columns.id]
-    n_unusable = frame.height - int(is_usable.sum())
+        image = None if image is None else image.gather(row)
     return _Side(
-        position, table["image"].to_numpy(), row.to_numpy().astype(np.int64), ids, n_unusable
+        position=(table["first"].to_numpy(), table["second"].to_numpy()),
+        image=None if image is None else image.to_numpy(),
+        row=row.to_numpy().astype(np.int64),
+        ids=None if columns.id is None else frame[columns.id],
+        n_unusable=frame.height - int(is_usable.sum()),
     )
 
 
 def _axes(unit: Unit, first: Floats, second: Floats) -> Floats:
-    """Put positions where distance is Euclidean, on the grain of the unit."""
+    """Put positions where distance is Euclidean, rounded to the grain."""
     axes = unit_vectors(first, second) if unit == "arcsec" else np.stack([first, second])
-    axes /= _GRAIN[unit]
+    axes /= _GRAIN
     np.rint(axes, out=axes)
-    axes *= _GRAIN[unit]
+    axes *= _GRAIN
     axes += 0.0  # turns -0.0 into 0.0
     return axes
 

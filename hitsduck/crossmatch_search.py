@@ -1,9 +1,10 @@
-"""The neighbour search behind the cross-match: arrays in, arrays of row pairs out.
+"""The neighbour search behind the cross-match: slots of rows in, pairs of slots out.
 
-A place is one position of one image (or of the sky); rows at exactly the same position
-share it, so that a heap of duplicates costs no more than one row. Places are put in order
-of (image, zone, position along the zone), packed into one integer; the candidates of a
-place are then one slice of the other side's order.
+A place is one position in one image (or on the sky); rows at exactly the same position
+share it, so that a heap of duplicates costs no more than one row. Images are cut into
+zones. Image, zone and the way along the zone make one integer, and places are sorted by
+it: the candidates of a place are a slice of its zone, and one of the next where that is
+near.
 """
 
 import itertools
@@ -20,17 +21,20 @@ from hitsduck.crossmatch_sky import Floats, Indices, Part, sort_with_order
 # One side, the other side, and the squared distance between them.
 Pairs = tuple[Indices, Indices, Floats]
 
-# Pairs looked at in one go, about 100 bytes each: this bounds the memory of a search.
-_CHUNK_CANDIDATES = 1 << 20
-# Candidates per place above which the nearest are first sought within a smaller radius.
+# Rows, or pairs, that are worked on in one go: their arrays stay in a processor's cache.
+_BLOCK = 1 << 15
+# More candidates than these, and the nearest are first sought within a smaller radius.
+_FREE_CANDIDATES = 1 << 20
 _CANDIDATES_PER_PLACE = 32
 # A zone is this many radii high: higher means fewer copies of targets, more candidates.
 _ZONE_RADII = 6
 _STEPS_PER_RADIUS = 8
 _NONE = -1
 _NOTHING: Indices = np.zeros(0, dtype=np.int64)
-# No two directions of interest give the same sum with these weights but by accident.
-_CHECKSUM_WEIGHTS = (0.7548776662466927, 0.5698402909980532, 0.4301597090019468)
+
+
+def _blocks(array: Indices) -> list[slice]:
+    return [slice(first, first + _BLOCK) for first in range(0, array.size, _BLOCK)]
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,11 @@ class Catalog:
     ids: pl.Series | None
     order: Indices
 
-    def axes_and_image(self, slots: Indices) -> tuple[Floats, Indices]:
+    def axes_and_image(self, slots: Indices) -> tuple[Floats, Indices | None]:
         """Give the coordinates and image numbers of some rows."""
         rows = self.order[slots]
-        axes = self.to_axes(self.first[rows], self.second[rows])
-        return axes, np.zeros_like(rows) if self.image is None else self.image[rows]
+        axes = [self.to_axes(self.first[rows[b]], self.second[rows[b]]) for b in _blocks(rows)]
+        return np.hstack(axes), None if self.image is None else self.image[rows]
 
     def frame_rows(self, slots: Indices) -> Indices:
         """Give the row numbers in the frame of some rows."""
@@ -145,104 +149,124 @@ def image_parts(
     return left_order, np.argsort(right_image, kind="stable"), parts()
 
 
-class _Places:
-    """The different positions of one side of a part, and the rows at each of them."""
-
-    def __init__(self, catalog: Catalog, slots: Indices) -> None:
-        """Group the rows by position; the members of a place are in the order of ids."""
-        self.catalog, self.slots = catalog, slots
-        self.axes, self.image = catalog.axes_and_image(slots)
-        repeated = _maybe_repeated(self.axes, self.image)
-        self.is_shared = repeated.size > 0
-        # place of each row and its number there; rows in the order of (place, number)
-        self.place = self.member = self.start = np.arange(slots.size)
-        self.number, self.n_rows = np.zeros_like(slots), np.ones_like(slots)
-        if self.is_shared:
-            self._share(repeated)
-
-    def _share(self, repeated: Indices) -> None:
-        axes, image, slots = self.axes, self.image, self.slots[repeated]
-        tie_breaks = self.catalog.frame_rows(slots), self.catalog.id_ranks(slots)
-        repeated = repeated[np.lexsort((*tie_breaks, *axes[:, repeated], image[repeated]))]
-        fields = np.vstack([axes[:, repeated], image[repeated]])
-        is_new = np.append(True, (fields[:, 1:] != fields[:, :-1]).any(axis=0))
-        is_alone = np.ones(self.slots.size, dtype=np.bool_)
-        is_alone[repeated] = False
-        alone = np.flatnonzero(is_alone)
-        self.member = np.concatenate([repeated, alone])
-        is_new = np.append(is_new, np.ones(alone.size, dtype=np.bool_))
-        self.start = np.flatnonzero(is_new)
-        self.n_rows = np.diff(self.start, append=self.slots.size)
-        place = np.cumsum(is_new) - 1
-        self.place, self.number = np.empty_like(self.slots), np.empty_like(self.slots)
-        self.place[self.member] = place
-        self.number[self.member] = np.arange(self.slots.size) - self.start[place]
-        self.axes = axes[:, self.member[self.start]]
-        self.image = image[self.member[self.start]]
-
-
-def _maybe_repeated(axes: Floats, image: Indices) -> Indices:
-    """List the positions whose checksum occurs more than once: all that are repeated do."""
-    checksum = image.astype(np.float64)
-    for axis, weight in zip(axes, _CHECKSUM_WEIGHTS, strict=False):
-        checksum += axis * weight
-    ordered = np.sort(checksum)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    return np.flatnonzero(np.isin(checksum, repeated)) if repeated.size else _NOTHING
-
-
 @dataclass(frozen=True)
-class _Plane:
-    """Places laid out on a plane on which no pair is further apart than in space."""
+class _Points:
+    """Positions, and where they are on a plane that brings no two of them further apart."""
 
     axes: Floats
-    image: Indices
+    image: Indices | None
     u: Floats
     v: Floats
 
-    def take(self, places: Indices) -> "_Plane":
-        return _Plane(self.axes[:, places], self.image[places], self.u[places], self.v[places])
 
-
-def _planes(left: _Places, right: _Places) -> tuple[_Plane, _Plane]:
-    """Lay out both sides: each image around its middle, seen along its own direction.
+class _Layout:
+    """How the images of a part are laid out on a plane.
 
     Unit vectors lose the axis that points most towards the image, which distorts areas by
-    less than a factor 1.8 and brings nothing further apart.
+    less than a factor 1.8. Each of several images lies around its own middle.
     """
-    n_axes = left.axes.shape[0]
-    n_images = int(max(left.image.max(), right.image.max())) + 1
-    total = np.array(
-        [
-            np.bincount(left.image, left.axes[axis], n_images)
-            + np.bincount(right.image, right.axes[axis], n_images)
-            for axis in range(n_axes)
-        ]
-    )
-    n_places = np.bincount(left.image, minlength=n_images)
-    n_places += np.bincount(right.image, minlength=n_images)
-    middle = total / np.maximum(n_places, 1)
-    dropped = np.argmax(np.abs(middle), axis=0) if n_axes == 3 else np.full(n_images, 2)
 
-    def plane(side: _Places) -> _Plane:
-        coordinates = []
-        for step in (1, 2):
-            axis = (dropped + step) % 3
-            if n_images == 1:
-                coordinates.append(side.axes[axis[0]] - middle[axis[0], 0])
+    def __init__(self, *sides: tuple[Floats, Indices | None]) -> None:
+        images = [image for _, image in sides if image is not None]
+        self.first_image = min((int(image.min()) for image in images), default=0)
+        last_image = max((int(image.max()) for image in images), default=0)
+        self.n_images = last_image - self.first_image + 1
+        total = np.zeros((sides[0][0].shape[0], self.n_images))
+        n_points = np.zeros(self.n_images)
+        for axes, image in sides:
+            if image is None:
+                n_points += axes.shape[1]
+                total[:, 0] += axes.sum(axis=1)
             else:
-                own_axis = axis[side.image]
-                coordinates.append(
-                    side.axes[own_axis, np.arange(own_axis.size)] - middle[own_axis, side.image]
-                )
-        return _Plane(side.axes, side.image, coordinates[0], coordinates[1])
+                local = image - self.first_image
+                n_points += np.bincount(local, minlength=self.n_images)
+                total += [np.bincount(local, axis, self.n_images) for axis in axes]
+        self.middle = total / np.maximum(n_points, 1)
+        is_sky = total.shape[0] == 3
+        dropped = np.argmax(np.abs(total), axis=0) if is_sky else np.full(self.n_images, 2)
+        self.kept = (dropped + 1) % 3, (dropped + 2) % 3
 
-    return plane(left), plane(right)
+    def points(self, axes: Floats, image: Indices | None) -> _Points:
+        """Lay out some positions of these images."""
+        if image is None:
+            return _Points(axes, None, axes[self.kept[0][0]], axes[self.kept[1][0]])
+        local = image - self.first_image
+        u, v = (
+            axes[kept[local], np.arange(local.size)]
+            - self.middle[kept, np.arange(self.n_images)][local]
+            for kept in self.kept
+        )
+        return _Points(axes, local, u, v)
+
+
+class _Places:
+    """The different positions of one side of a part, and the slots at each of them."""
+
+    def __init__(
+        self, catalog: Catalog, slots: Indices, layout: _Layout, side: tuple[Floats, Indices | None]
+    ) -> None:
+        """Sort the slots by position, so that what is near is near in memory too."""
+        axes, image = side
+        key, self.order = sort_with_order(_fine_keys(layout.points(axes, image), layout.n_images))
+        self.catalog, self.slots = catalog, slots[self.order]
+        self.axes = axes.take(self.order, axis=1)
+        self.image = None if image is None else image[self.order]
+        # Place of each slot and its number there; slots in the order of (place, number).
+        self.place = self.member = self.start = np.arange(slots.size)
+        self.number, self.n_rows = np.zeros_like(slots), np.ones_like(slots)
+        is_same = np.append(key[1:] == key[:-1], False)
+        self.is_shared = bool(is_same.any())
+        if self.is_shared:
+            is_same[1:] |= is_same[:-1]
+            self._share(np.flatnonzero(is_same))
+        self.points = layout.points(self.axes, self.image)
+
+    def _share(self, crowded: Indices) -> None:
+        """Give slots at the same position one place; `crowded` are those to look at."""
+        slots = self.slots[crowded]
+        fields = self.axes.take(crowded, axis=1)
+        if self.image is not None:
+            fields = np.vstack([fields, self.image[crowded]])
+        tie_breaks = self.catalog.frame_rows(slots), self.catalog.id_ranks(slots)
+        order = np.lexsort((*tie_breaks, *fields))
+        is_new = np.ones(self.slots.size, dtype=np.bool_)
+        is_new[1 : order.size] = (np.diff(fields[:, order]) != 0).any(axis=0)
+        is_alone = np.ones(self.slots.size, dtype=np.bool_)
+        is_alone[crowded] = False
+        self.member = np.concatenate([crowded[order], np.flatnonzero(is_alone)])
+        self.start = np.flatnonzero(is_new)
+        self.n_rows = np.diff(self.start, append=self.slots.size)
+        place = np.cumsum(is_new) - 1
+        self.place, self.number = np.empty_like(place), np.empty_like(place)
+        self.place[self.member] = place
+        self.number[self.member] = np.arange(place.size) - self.start[place]
+        first = self.member[self.start]
+        self.axes = self.axes.take(first, axis=1)
+        self.image = None if self.image is None else self.image[first]
+
+
+def _fine_keys(points: _Points, n_images: int) -> Indices:
+    """Make integers that go image by image, zone by zone; equal positions have equal ones."""
+    n_zones = int((points.u.size / n_images) ** 0.5) + 1
+    n_keys = 1 << (63 - (2 * points.u.size).bit_length())
+    n_steps = min(n_keys // (n_images * (n_zones + 1)) - 1, 1 << 40)
+    key = _scaled(points.v, n_zones) * (n_steps + 1) + _scaled(points.u, n_steps)
+    if points.image is not None:
+        key += points.image * ((n_zones + 1) * (n_steps + 1))
+    return key
+
+
+def _scaled(values: Floats, top: int) -> Indices:
+    """Scale values to integers from 0 to top."""
+    low = values.min()
+    extent = values.max() - low
+    scaled: Indices = ((values - low) * (top / extent if extent > 0 else 0.0)).astype(np.int64)
+    return scaled
 
 
 @dataclass(frozen=True)
 class _Windows:
-    """For each query (in sorted order) the slice of the sorted targets to look at."""
+    """Slices of the sorted targets to look at, each for one query."""
 
     query: Indices
     start: Indices
@@ -250,62 +274,74 @@ class _Windows:
     target: Indices
 
 
-def _windows(query: _Plane, target: _Plane, reach: float) -> _Windows:
+def _windows(query: _Points, target: _Points, n_images: int, reach: float) -> _Windows:
     """Find, for every query, the targets that may lie within `reach` of it."""
-    n_images = int(max(query.image.max(), target.image.max())) + 1
     low_u, low_v = min(query.u.min(), target.u.min()), min(query.v.min(), target.v.min())
     extent_u = max(query.u.max(), target.u.max()) - low_u
     extent_v = max(query.v.max(), target.v.max()) - low_v
     step, height = reach / _STEPS_PER_RADIUS, reach * _ZONE_RADII
-    # targets near the edge of their zone are copied, so there are up to twice as many
-    key_bits = 63 - (2 * max(query.u.size, 2 * target.u.size)).bit_length()
+    n_keys = 1 << (63 - (2 * max(query.u.size, target.u.size)).bit_length())
     while True:
         window = int(reach / step + 1e-6) + 1
         n_zones, n_steps = int(extent_v / height) + 3, int(extent_u / step) + 2 * window + 2
-        if n_images * n_zones * n_steps < 1 << key_bits:
+        if n_images * n_zones * n_steps < n_keys:
             break
         step, height = step * 2, height * 2
 
-    def keys(side: _Plane) -> tuple[Indices, Floats]:
-        scaled = (side.v - low_v) / height
-        zone = scaled.astype(np.int64)
-        along = ((side.u - low_u) / step).astype(np.int64)
-        key = (side.image * n_zones + zone + 1) * n_steps + along + window
-        return key, scaled - zone
+    def sorted_keys(side: _Points) -> tuple[Indices, Indices]:
+        key = np.empty(side.u.size, dtype=np.int64)
+        for block in _blocks(key):
+            zone = ((side.v[block] - low_v) * (1.0 / height)).astype(np.int64) + 1
+            if side.image is not None:
+                zone += side.image[block] * n_zones
+            zone *= n_steps
+            zone += ((side.u[block] - low_u) * (1.0 / step)).astype(np.int64) + window
+            key[block] = zone
+        return sort_with_order(key)
 
-    key, height_in_zone = keys(target)
+    target_key, target_order = sorted_keys(target)
+    query_key, query_order = sorted_keys(query)
     margin = reach / height + 1e-6
-    above = np.flatnonzero(height_in_zone > 1.0 - margin)
-    below = np.flatnonzero(height_in_zone < margin)
-    key = np.concatenate([key, key[above] + n_steps, key[below] - n_steps])
-    index = np.concatenate([np.arange(target.u.size), above, below])
-    target_key, target_order = sort_with_order(key, index)
-    query_key, query_order = sort_with_order(keys(query)[0])
-    start = np.searchsorted(target_key, query_key - window, side="left")
-    end = np.searchsorted(target_key, query_key + window, side="right")
-    return _Windows(query_order, start, end - start, target_order)
+    queries, starts, counts = [], [], []
+    for block in _blocks(query_key):
+        key, index = query_key[block], query_order[block]
+        level = (query.v[index] - low_v) * (1.0 / height) % 1.0
+        above, below = np.flatnonzero(level > 1.0 - margin), np.flatnonzero(level < margin)
+        for zone_key, which in (
+            (key, index),
+            (key[above] + n_steps, index[above]),
+            (key[below] - n_steps, index[below]),
+        ):
+            start = np.searchsorted(target_key, zone_key - window, side="left")
+            counts.append(np.searchsorted(target_key, zone_key + window, side="right") - start)
+            starts.append(start)
+            queries.append(which)
+    return _Windows(
+        np.concatenate(queries), np.concatenate(starts), np.concatenate(counts), target_order
+    )
 
 
 def _pairs_within(
-    query: _Plane, target: _Plane, windows: _Windows, limit2: float, above2: float = -1.0
+    query: _Points, target: _Points, windows: _Windows, limit2: float, above2: float = -1.0
 ) -> Iterator[Pairs]:
     """Yield (queries, targets, squared distances) with above2 < distance2 <= limit2."""
     ends = np.cumsum(windows.count)
-    query_axes, target_axes = query.axes[:, windows.query], target.axes[:, windows.target]
     first, done = 0, 0
     while first < ends.size and done < ends[-1]:
-        last = int(np.searchsorted(ends, done + _CHUNK_CANDIDATES, side="right"))
+        last = int(np.searchsorted(ends, done + _BLOCK, side="right"))
         last = max(last, first + 1)
         count = windows.count[first:last]
-        offset = windows.start[first:last] - (ends[first:last] - count - done)
-        slots = np.repeat(offset, count) + np.arange(int(ends[last - 1]) - done)
-        distance2 = np.zeros(slots.size)
-        for from_axis, to_axis in zip(query_axes, target_axes, strict=True):
-            difference = np.repeat(from_axis[first:last], count) - to_axis[slots]
-            distance2 += difference * difference
+        shift = windows.start[first:last] - (ends[first:last] - count - done)
+        targets = windows.target[np.repeat(shift, count) + np.arange(int(ends[last - 1]) - done)]
+        queries = np.repeat(windows.query[first:last], count)
+        distance2 = np.zeros(queries.size)
+        for from_axis, to_axis in zip(query.axes, target.axes, strict=True):
+            difference = from_axis[queries]
+            difference -= to_axis[targets]
+            difference *= difference
+            distance2 += difference
         near = np.flatnonzero((distance2 <= limit2) & (distance2 > above2))
-        queries = np.repeat(windows.query[first:last], count)[near]
-        yield queries, windows.target[slots[near]], distance2[near]
+        yield queries[near], targets[near], distance2[near]
         first, done = last, int(ends[last - 1])
 
 
@@ -335,9 +371,13 @@ class _Search:
         mine, theirs = mine[nearest], theirs[nearest]
         partner = np.full(self.n_near.size, _NONE)
         partner[mine] = theirs
-        tied = np.flatnonzero(np.bincount(mine, minlength=partner.size)[mine] > 1)
+        # Where another one is equally near, the last one to be written is not the answer.
+        tied = mine[np.flatnonzero(partner[mine] != theirs)]
         if tied.size:
-            mine, theirs, others = mine[tied], theirs[tied], self.others
+            is_tied = np.zeros(partner.size, dtype=np.bool_)
+            is_tied[tied] = True
+            again = np.flatnonzero(is_tied[mine])
+            mine, theirs, others = mine[again], theirs[again], self.others
             ids = others.catalog.id_ranks(others.slots[others.member[others.start[theirs]]])
             order = np.lexsort((*others.axes[::-1, theirs], ids, mine))
             mine, theirs = mine[order], theirs[order]
@@ -348,35 +388,48 @@ class _Search:
     def write(self, result: Nearest, n_own: int) -> None:
         """Turn places into rows: the k-th row of a place goes with the k-th of the other."""
         places, others = self.places, self.others
-        own, partner = places.slots[:n_own], self.partner()
-        distance2, has_others = self.distance2, self.n_near > 1
+        partner, distance2, has_others = self.partner(), self.distance2, self.n_near > 1
         if places.is_shared:
-            place = places.place[:n_own]
+            place = places.place
             partner, distance2, has_others = partner[place], distance2[place], has_others[place]
-        partner = partner[:n_own]
-        is_matched = partner != _NONE
+        unmatched = np.flatnonzero(partner == _NONE)
         if others.is_shared:
-            number = np.where(
-                places.number[:n_own] < others.n_rows[partner], places.number[:n_own], 0
-            )
+            number = np.where(places.number < others.n_rows[partner], places.number, 0)
             partner = others.member[others.start[partner] + number]
-        result.partner[own] = np.where(is_matched, others.slots[partner], _NONE)
-        result.distance2[own] = distance2[:n_own]
-        result.has_others[own] = has_others[:n_own]
+        partner = others.slots[partner]
+        partner[unmatched] = _NONE
+        slots = places.slots
+        if n_own < slots.size:
+            own = np.flatnonzero(places.order < n_own)
+            slots, partner, distance2 = slots[own], partner[own], distance2[own]
+            has_others = has_others[own]
+        result.partner[slots] = partner
+        result.distance2[slots] = distance2
+        result.has_others[slots] = has_others
 
 
 def _affordable(
-    query: _Plane, target: _Plane, reach: float, floor: float
+    query: _Points, target: _Points, n_images: int, reach: float, floor: float
 ) -> tuple[float, _Windows]:
     """Give the largest radius up to `reach` with few enough candidates, and its windows."""
-    affordable = _CHUNK_CANDIDATES + _CANDIDATES_PER_PLACE * (query.u.size + target.u.size)
+    affordable = _FREE_CANDIDATES + _CANDIDATES_PER_PLACE * (query.u.size + target.u.size)
     while True:
-        windows = _windows(query, target, reach)
+        windows = _windows(query, target, n_images, reach)
         n_candidates = int(windows.count.sum())
         if n_candidates <= affordable or reach <= floor:
             return reach, windows
         shrink = min(0.5, 0.9 * (affordable / n_candidates) ** 0.5)
         reach = max(reach * shrink, floor)
+
+
+def _open_part(
+    left: Catalog, right: Catalog, left_slots: Indices, right_slots: Indices
+) -> tuple[_Layout, _Places, _Places]:
+    """Find the places of both sides of a part."""
+    left_side, right_side = left.axes_and_image(left_slots), right.axes_and_image(right_slots)
+    layout = _Layout(left_side, right_side)
+    left_places = _Places(left, left_slots, layout, left_side)
+    return layout, left_places, _Places(right, right_slots, layout, right_side)
 
 
 def nearest_rows(
@@ -404,8 +457,8 @@ def nearest_rows(
         left_slots, n_left, right_slots, n_right = part
         if not left_slots.size or not right_slots.size:
             return
-        places = _Places(left, left_slots), _Places(right, right_slots)
-        of_left, of_right = _nearest_places(*places, reach)
+        part_places = _open_part(left, right, left_slots, right_slots)
+        of_left, of_right = _nearest_places(*part_places, reach)
         of_left.write(results[0], n_left)
         of_right.write(results[1], n_right)
 
@@ -415,21 +468,24 @@ def nearest_rows(
     return results
 
 
-def _nearest_places(left: _Places, right: _Places, reach: float) -> tuple[_Search, _Search]:
+def _nearest_places(
+    layout: _Layout, left: _Places, right: _Places, reach: float
+) -> tuple[_Search, _Search]:
     """Search both sides at once, then further out for places that need it."""
     searches = _Search(left, right), _Search(right, left)
-    planes = _planes(left, right)
+    sides = left.points, right.points
     # A crowd within a large radius has far too many pairs to look at, but most of its
     # places have their nearest, and a second, within a small one.
-    first_reach, windows = _affordable(*planes, reach, reach * 1e-6)
-    for mine, theirs, distance2 in _pairs_within(*planes, windows, first_reach**2):
+    first_reach, windows = _affordable(*sides, layout.n_images, reach, reach * 1e-6)
+    for mine, theirs, distance2 in _pairs_within(*sides, windows, first_reach**2):
         searches[0].add(mine, theirs, distance2)
         searches[1].add(theirs, mine, distance2)
-    for search, here, there in zip(searches, planes, planes[::-1], strict=True):
+    for search, here, there in zip(searches, (left, right), sides[::-1], strict=True):
         done = first_reach
         while done < reach and (undecided := np.flatnonzero(search.n_near < 2)).size:
-            query = here.take(undecided)
-            next_reach, windows = _affordable(query, there, reach, 2.0 * done)
+            image = None if here.image is None else here.image[undecided]
+            query = layout.points(here.axes.take(undecided, axis=1), image)
+            next_reach, windows = _affordable(query, there, layout.n_images, reach, 2.0 * done)
             for mine, theirs, distance2 in _pairs_within(
                 query, there, windows, next_reach**2, done**2
             ):
@@ -456,12 +512,13 @@ def all_rows(left: Catalog, right: Catalog, parts: Iterable[Part], *, reach: flo
         left_slots, n_left, right_slots, _ = part
         if not n_left or not right_slots.size:
             return []
-        places = _Places(left, left_slots[:n_left]), _Places(right, right_slots)
-        planes = _planes(*places)
+        layout, *places = _open_part(left, right, left_slots[:n_left], right_slots)
+        sides = places[0].points, places[1].points
+        windows = _windows(*sides, layout.n_images, reach)
         found = []
-        for pairs in _pairs_within(*planes, _windows(*planes, reach), reach**2):
-            mine, theirs, distance2 = _all_members(*places, pairs)
-            found.append((left_slots[mine], right_slots[theirs], distance2))
+        for pairs in _pairs_within(*sides, windows, reach**2):
+            mine, theirs, distance2 = _all_members(places[0], places[1], pairs)
+            found.append((places[0].slots[mine], places[1].slots[theirs], distance2))
         return found
 
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:

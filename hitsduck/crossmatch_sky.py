@@ -75,10 +75,14 @@ def wrapped_degrees(ra_deg: Floats) -> Floats:
     >>> wrapped_degrees(np.array([370.0, -350.0, 190.0, -180.0])).tolist()
     [10.0, 10.0, -170.0, 180.0]
     """
-    if ra_deg.size and max(-ra_deg.min(), ra_deg.max()) > 360.0:
+    low, high = ra_deg.min(initial=0.0), ra_deg.max(initial=0.0)
+    if low < -360.0 or high > 360.0:
         ra_deg = np.fmod(ra_deg, 360.0)
-    wrapped = np.where(ra_deg > 180.0, ra_deg - 360.0, ra_deg)
-    return np.where(wrapped <= -180.0, wrapped + 360.0, wrapped)
+    if high > 180.0:
+        ra_deg = np.where(ra_deg > 180.0, ra_deg - 360.0, ra_deg)
+    if low <= -180.0:
+        ra_deg = np.where(ra_deg <= -180.0, ra_deg + 360.0, ra_deg)
+    return ra_deg
 
 
 def unit_vectors(ra_deg: Floats, dec_deg: Floats) -> Floats:
@@ -99,10 +103,14 @@ def unit_vectors(ra_deg: Floats, dec_deg: Floats) -> Floats:
     >>> unit_vectors(np.array([0.0, 450.0]), np.array([0.0, 0.0])).round(12).tolist()
     [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
     """
-    ra = np.radians(wrapped_degrees(ra_deg))
-    dec = np.radians(dec_deg)
+    ra, dec = np.radians(wrapped_degrees(ra_deg)), np.radians(dec_deg)
     cos_dec = np.cos(dec)
-    return np.stack([cos_dec * np.cos(ra), cos_dec * np.sin(ra), np.sin(dec)])
+    vectors = np.empty((3, ra.size))
+    np.cos(ra, out=vectors[0])
+    np.sin(ra, out=vectors[1])
+    vectors[:2] *= cos_dec
+    np.sin(dec, out=vectors[2])
+    return vectors
 
 
 def healpix_depth(radius_arcsec: float) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,9 @@ class Dimension:
         Each value takes in the earlier ones ("within 32 px" those within 16 px).
     weight : float
         How telling the dimension is.
+    alike : bool
+        Nothing tells its values apart but a number or date: they are expected to
+        scatter alike.
     """
 
     name: str
@@ -67,12 +71,41 @@ class Dimension:
     codes: Codes
     nested: bool = False
     weight: float = PLACE
+    alike: bool = False
+
+    def part(self, chosen: npt.NDArray[np.bool_]) -> Dimension:
+        """Return the dimension of a part of the rows."""
+        return replace(self, codes=self.codes[chosen])
 
     def rows_of(self, value: int) -> npt.NDArray[np.bool_]:
         """Return which rows have a value."""
         if self.nested:
             return np.asarray((self.codes >= 0) & (self.codes <= value))
         return np.asarray(self.codes == value)
+
+
+def known_pairs(sources: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """Return the rows of the left and right source of each pair, ``(n_pairs, 2)``.
+
+    Pairs are told by ``match_id``, the same number on both sides; a number that one side
+    has twice (several partners) tells none. Without that column none is known.
+    """
+    if "match_id" not in sources.columns:
+        return np.empty((0, 2), dtype=np.int64)
+    known = sources["match_id"].is_not_null().to_numpy()
+    right = (sources["side"] == "right").to_numpy()
+    number = sources["match_id"].fill_null(0).to_numpy()
+    found = []
+    for side in (~right, right):
+        rows = np.flatnonzero(known & side)
+        rows = rows[np.argsort(number[rows], kind="stable")]
+        differs = number[rows][1:] != number[rows][:-1]
+        found.append(rows[np.r_[True, differs][: len(rows)] & np.r_[differs, True][: len(rows)]])
+    left_rows, right_rows = found
+    _, i, j = np.intersect1d(
+        number[left_rows], number[right_rows], assume_unique=True, return_indices=True
+    )
+    return np.stack([left_rows[i], right_rows[j]], axis=1).astype(np.int64)
 
 
 def build_dimensions(
@@ -134,7 +167,7 @@ def build_dimensions(
     add("edge_within_px", ["edge_distance_px"], lambda: _edge_zones(numbers("edge_distance_px")))
     add("edge_side", ["edge_side"], lambda: category("edge_side"))
     for name in ("detector", "visit", "night", "field", "band"):
-        add(name, [name], lambda name=name: category(name))  # type: ignore[misc]
+        add(name, [name], lambda name=name: replace(category(name), alike=True))  # type: ignore[misc]
     if geometry is None:
         skipped.append("column_band")
     else:
@@ -153,7 +186,7 @@ def build_dimensions(
     add(
         "seeing_arcsec",
         ["psf_fwhm_arcsec"],
-        lambda: _steps("seeing_arcsec", numbers("psf_fwhm_arcsec"), _SEEING_STEP_ARCSEC),
+        lambda: _steps("seeing_arcsec", _image_seeing(sources), _SEEING_STEP_ARCSEC),
     )
     for name in extra:
         add(name, [name], lambda name=name: _user(name, sources[name]))  # type: ignore[misc]
@@ -163,15 +196,12 @@ def build_dimensions(
         ["isDipole"],
         lambda: _truths("isDipole", "true", sources["isDipole"]),
     )
-    for name in flags:
-        dimensions.append(_truths("flag", name, sources[name]))
+    dimensions.extend(_truths("flag", name, sources[name]) for name in flags)
     add("n_dia_sources", ["n_dia_sources"], lambda: _object_sizes(sources))
     return dimensions, skipped
 
 
-def _used(
-    name: str, labels: Sequence[str], codes: Codes, *, weight: float = PLACE
-) -> Dimension:
+def _used(name: str, labels: Sequence[str], codes: Codes, *, weight: float = PLACE) -> Dimension:
     """Return the dimension without the values that no row has."""
     there = np.bincount(codes[codes >= 0], minlength=len(labels)) > 0
     new_code = np.where(there, np.cumsum(there) - 1, -1).astype(np.int32)
@@ -203,7 +233,7 @@ def _bins(
     """Cut at `bounds`; a bin holds its lower bound and not its upper one."""
     labels = [
         f"<{_text(bounds[0])}",
-        *(f"{_text(a)}-{_text(b)}" for a, b in zip(bounds, bounds[1:], strict=False)),
+        *(f"{_text(a)}-{_text(b)}" for a, b in pairwise(bounds)),
         f">={_text(bounds[-1])}",
         UNKNOWN,
     ]
@@ -228,6 +258,22 @@ def _steps(name: str, values: Floats, step: float) -> Dimension:
     return _used(name, [*labels, UNKNOWN], codes)
 
 
+def _image_seeing(sources: pl.DataFrame) -> Floats:
+    """Return the seeing of each source's image: the median over its sources of both reruns.
+
+    Seeing is a fact about the image. Taken source by source, all sources of an image near
+    a bound would change bins together from rerun to rerun.
+    """
+    seeing = pl.col("psf_fwhm_arcsec").cast(pl.Float64).fill_nan(None)
+    of_image = sources.group_by("visit", "detector").agg(seeing.median())
+    return (
+        sources.select("visit", "detector")
+        .join(of_image, on=["visit", "detector"], how="left", maintain_order="left")
+        .to_series(2)
+        .to_numpy()
+    )
+
+
 def _edge_zones(distance: Floats) -> Dimension:
     """Return the zones "within w px of an edge", each taking in the narrower ones."""
     codes = np.searchsorted(np.asarray(_EDGE_WITHIN_PX), distance, side="right").astype(np.int32)
@@ -248,15 +294,13 @@ def _column_bands(sources: pl.DataFrame, geometry: pl.DataFrame) -> Dimension:
     band = np.floor(part.cast(pl.Float64).to_numpy() * COLUMN_BANDS)
     codes = np.where(np.isfinite(band), np.clip(band, 0, COLUMN_BANDS - 1), COLUMN_BANDS)
     labels = [*(str(k) for k in range(COLUMN_BANDS)), UNKNOWN]
-    return _used("column_band", labels, codes.astype(np.int32))
+    return replace(_used("column_band", labels, codes.astype(np.int32)), alike=True)
 
 
 def magnitudes(flux_njy: Floats) -> Floats:
     """Return AB magnitudes, 31.4 - 2.5 log10(flux / nJy); NaN where the flux is not positive."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(
-            flux_njy > 0, AB_MAGNITUDE_OF_1_NJY - 2.5 * np.log10(flux_njy), np.nan
-        )
+        return np.where(flux_njy > 0, AB_MAGNITUDE_OF_1_NJY - 2.5 * np.log10(flux_njy), np.nan)
 
 
 def _magnitudes(flux_njy: Floats) -> Dimension:
@@ -285,25 +329,12 @@ def _object_sizes(sources: pl.DataFrame) -> Dimension:
     theirs: they are one event, not many. So a matched source has the number that its
     partner in left has, where column ``match_id`` tells the partner.
     """
-    size = sources["n_dia_sources"].cast(pl.Float64)
-    if "match_id" in sources.columns:
-        left = sources.filter((pl.col("side") == "left") & pl.col("match_id").is_not_null())
-        size = (
-            sources.select("match_id")
-            .join(
-                left.select("match_id", pl.col("n_dia_sources").cast(pl.Float64)).unique(
-                    "match_id", keep="first", maintain_order=True
-                ),
-                on="match_id",
-                how="left",
-                maintain_order="left",
-            )["n_dia_sources"]
-            .fill_null(size)
-        )
-    values = size.to_numpy()
+    values = sources["n_dia_sources"].cast(pl.Float64).to_numpy().copy()
+    pairs = known_pairs(sources)
+    values[pairs[:, 1]] = values[pairs[:, 0]]
     bounds = _OBJECT_BOUNDS
     labels = ["0"]
-    for low, high in zip(bounds, bounds[1:], strict=False):
+    for low, high in pairwise(bounds):
         labels.append(_text(low) if high == low + 1 else f"{_text(low)}-{_text(high - 1)}")
     labels += [f">={_text(bounds[-1])}", UNKNOWN]
     codes = np.searchsorted(np.asarray(bounds), values, side="right").astype(np.int32)

@@ -340,6 +340,4 @@ def _number(value: float) -> float | None:
 def _require(frame: pl.DataFrame, columns: Sequence[str], what: str) -> None:
     missing = [name for name in columns if name not in frame.columns]
     if missing:
-        raise SchemaError(
-            f"{what} lack {', '.join(missing)}; they have {', '.join(frame.columns)}"
-        )
+        raise SchemaError(f"{what} lack {', '.join(missing)}; they have {', '.join(frame.columns)}")

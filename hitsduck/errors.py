@@ -65,6 +65,10 @@ class SimulationError(HitsduckError, ValueError):
     """A simulation was asked for with impossible parameters."""
 
 
+class OutputError(HitsduckError, OSError):
+    """A file cannot be written where it was asked for."""
+
+
 class ResultNotFoundError(HitsduckError, KeyError):
     """No row has the id that was asked for."""
 
@@ -91,3 +95,7 @@ class RerunCopyWarning(HitsduckWarning):
 
 class IncompleteWarning(HitsduckWarning):
     """A result leaves something out, and says what."""
+
+
+class SameFileWarning(HitsduckWarning):
+    """Two reruns read the same file under two names, so that its numbers cannot differ."""

@@ -71,6 +71,8 @@ def check_condition(connection: Connection, condition: str) -> None:
         raise QueryError(f"{what} is not one expression on dia_source")
     if node["select_list"][0].get("type") == "STAR" or _is_row(node["select_list"][0]):
         raise QueryError(f"{what} is a list of values, not one expression on dia_source")
+    if any(inner.get("class") == "SUBQUERY" for inner in _nodes(node)):
+        raise QueryError(f"{what} holds a subquery; only columns of dia_source can be used in it")
     _check_functions(node)
 
 
@@ -114,11 +116,24 @@ def _check_functions(tree: dict[str, Any]) -> None:
                 )
 
 
-def table_names(connection: Connection, query: str) -> set[str]:
-    """Return the last parts of the table names that a query reads from."""
-    tree = _statement(connection, query, "the query")
-    return {
-        str(node["table_name"])
-        for node in _nodes(tree)
-        if node.get("type") == "BASE_TABLE" and "table_name" in node
-    }
+def table_names(connection: Connection, query: str) -> tuple[set[str], set[str]]:
+    """Return the names that a query reads from, in small letters.
+
+    Returns
+    -------
+    tables : set of str
+        Last parts of table names, and the functions that list DuckDB's catalogue.
+    ctes : set of str
+        What the query itself names; some of `tables` may be these.
+    """
+    tables, ctes = set(), set()
+    for node in _nodes(_statement(connection, query, "the query")):
+        if node.get("type") in ("BASE_TABLE", "SHOW_REF"):
+            tables.add(str(node.get("table_name", "")).strip('"').lower())
+        elif node.get("type") == "TABLE_FUNCTION":
+            name = str(node.get("function", {}).get("function_name", "")).lower()
+            if name.startswith(("duckdb_", "pragma_")):
+                tables.add(name)
+        for cte in node.get("cte_map", {}).get("map", ()):
+            ctes.add(str(cte["key"]).lower())
+    return tables - {""}, ctes

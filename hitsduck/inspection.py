@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -95,6 +95,23 @@ class ApdbFile:
         """Return the physical name of `table` in this file."""
         return self.prefix + table
 
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Open the file read-only with sqlite3; complaints name `path`."""
+        return reading(self.readable_path, called=self.path)
+
+    def check_readable(self) -> None:
+        """Read the whole file once, to find out which of several is locked or damaged.
+
+        Raises
+        ------
+        NotAnApdbError, RerunLockedError
+        """
+        with self.reading() as connection:
+            (answer,) = connection.execute("pragma quick_check(1)").fetchone()
+        if answer != "ok":
+            problem = " ".join(str(answer).split())
+            raise NotAnApdbError(f"{self.path}: is damaged ({problem}); copy it again")
+
     def check_unchanged(self, rerun: str) -> None:
         """Raise `RerunChangedError` when the file is not what it was at opening."""
         try:
@@ -118,8 +135,22 @@ def find_apdb(path: str | os.PathLike[str]) -> Path:
     ------
     RerunNotFoundError
         Nothing there, or a folder with no APDB or with several.
+    RerunLockedError
+        A folder or file that may not be read.
     """
-    place = Path(path)
+    if not os.fspath(path):
+        raise RerunNotFoundError("the path of a rerun is empty")
+    try:
+        return _find_apdb(Path(path))
+    except PermissionError as error:
+        raise _unreadable(Path(path), error) from error
+
+
+def _unreadable(path: Path, error: PermissionError) -> RerunLockedError:
+    return RerunLockedError(f"{path}: cannot be read: {error.strerror}")
+
+
+def _find_apdb(place: Path) -> Path:
     if place.is_file():
         return place
     if not place.exists():
@@ -171,7 +202,7 @@ def check_header(path: Path) -> bool:
             header = file.read(100)
             size = os.fstat(file.fileno()).st_size
     except PermissionError as error:
-        raise RerunLockedError(f"{path}: cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     if not header:
         raise NotAnApdbError(f"{path}: is empty (0 bytes); the run that wrote it left nothing")
     if header[:16] != _MAGIC:
@@ -201,14 +232,21 @@ def _connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open `path` read-only and put SQLite's complaints into the user's words."""
+def reading(path: Path, *, called: Path | None = None) -> Iterator[sqlite3.Connection]:
+    """Open `path` read-only and put SQLite's complaints into the user's words.
+
+    Parameters
+    ----------
+    path : Path
+    called : Path, optional
+        The file as the user named it, where `path` is a private copy of it.
+    """
     connection: sqlite3.Connection | None = None
     try:
         connection = _connect(path)
         yield connection
     except sqlite3.Error as error:
-        raise _in_plain_words(path, error) from error
+        raise _in_plain_words(called or path, error) from error
     finally:
         if connection is not None:
             connection.close()
@@ -265,7 +303,7 @@ def inspect(path: str | os.PathLike[str], *, copy_folder: Path | None = None) ->
     is_wal = check_header(file)
     state = FileState.of(file)
     readable = _private_copy(file, copy_folder) if is_wal else file
-    with reading(readable) as connection:
+    with reading(readable, called=file) as connection:
         prefixes = _prefixes(connection)
         if not prefixes:
             raise NotAnApdbError(
@@ -313,10 +351,15 @@ def _private_copy(file: Path, folder: Path | None) -> Path:
     wal = Path(f"{file}-wal")
     for _ in range(3):
         before = FileState.of(file)
-        shutil.copyfile(file, target)
-        copied_wal = wal.exists()
-        if copied_wal:
-            shutil.copyfile(wal, f"{target}-wal")
+        try:
+            shutil.copyfile(file, target)
+            if wal.exists():
+                shutil.copyfile(wal, f"{target}-wal")
+        except OSError as error:
+            raise RerunLockedError(
+                f"{file}: is in WAL mode, and no private copy can be made in {folder} "
+                f"({error.strerror or error}); point TMPDIR to a folder with room"
+            ) from error
         if FileState.of(file) == before:
             warnings.warn(
                 f"{file} is in WAL mode, where reading leaves files beside it; a private copy "
@@ -381,7 +424,10 @@ def sample(
     if len(first) <= SAMPLE_ROWS:
         return first, True
     try:
-        low, high = connection.execute(f"select min(rowid), max(rowid) from {name}").fetchone()
+        # Both in one aggregate would scan the table.
+        low, high = connection.execute(
+            f"select (select min(rowid) from {name}), (select max(rowid) from {name})"
+        ).fetchone()
     except sqlite3.OperationalError:  # a table WITHOUT ROWID, or a view
         return first[:SAMPLE_ROWS], False
     step = max((high - low) // SAMPLE_ROWS, 1)
@@ -403,9 +449,15 @@ def _has_index(connection: sqlite3.Connection, table: str, column: str) -> bool:
 
 
 def offending_cells(
-    connection: sqlite3.Connection, table: str, column: str, allowed: Sequence[str]
+    connection: sqlite3.Connection,
+    table: str,
+    column: str,
+    allowed: Sequence[str],
+    refused: str | None = None,
 ) -> tuple[int, list[tuple[int, object]]]:
     """Count the cells of `column` whose storage class is none of `allowed`.
+
+    The text `refused`, where one is given, is counted too.
 
     Returns
     -------
@@ -415,12 +467,12 @@ def offending_cells(
     """
     name, quoted = quote_identifier(table), quote_identifier(column)
     marks = ", ".join("?" * len(allowed))
-    condition = f"typeof({quoted}) not in ('null', {marks})"
+    condition = f"(typeof({quoted}) not in ('null', {marks}) or {quoted} = ?)"
+    values = (*allowed, refused)
     (n_cells,) = connection.execute(
-        f"select count(*) from {name} where {condition}", tuple(allowed)
+        f"select count(*) from {name} where {condition}", values
     ).fetchone()
     examples = connection.execute(
-        f"select rowid, {quoted} from {name} where {condition} order by rowid limit 5",
-        tuple(allowed),
+        f"select rowid, {quoted} from {name} where {condition} order by rowid limit 5", values
     )
     return int(n_cells), [(int(rowid), value) for rowid, value in examples]

@@ -7,6 +7,7 @@ stand over a small table that holds just these.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,7 +19,6 @@ from hitsduck import attaching, schema
 from hitsduck.attaching import AttachedRerun
 from hitsduck.connection import Connection, translated
 from hitsduck.errors import ResultNotFoundError
-from hitsduck.inspection import reading
 from hitsduck.quoting import quote_identifier
 from hitsduck.results import Result
 from hitsduck.views import ViewMaker
@@ -98,7 +98,7 @@ class Lookup:
         with self._lock:
             self._maker.ensure(view)
             if name is not None:
-                self._fill(table, name, int(value))
+                self._fill(table, name, operator.index(value))
             return Result(
                 self._connection.execute(
                     f"select {selected} from {quote_identifier(self._schema)}.{view}{kept}{ordered}"
@@ -108,10 +108,11 @@ class Lookup:
     def _fill(self, table: str, column: str, value: int) -> None:
         file = self._rerun.file
         file_table = quote_identifier(file.table_name(table))
-        with reading(file.readable_path) as sqlite:
-            rows = sqlite.execute(
-                f"select * from {file_table} where {quote_identifier(column)} = ?", (value,)
-            ).fetchall()
+        query = f"select * from {file_table} where {quote_identifier(column)} = ?"
+        rows = []
+        if value.bit_length() < 64:  # SQLite holds no larger number
+            with file.reading() as sqlite:
+                rows = sqlite.execute(query, (value,)).fetchall()
         target = self._physical(table)
         self._connection.execute(f"delete from {target}")
         if rows:

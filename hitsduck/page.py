@@ -8,17 +8,21 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from hitsduck.charts.theme import AnyChart
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph; ``is_missing`` where it says what cannot be shown."""
 
     text: str
+    is_missing: bool = False
     kind: str = field(default="text", init=False)
 
 
@@ -32,11 +36,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, the number behind it, and small print below."""
+    """One cell: its text, the value behind it, small print below, and links (words, URL)."""
 
     text: str
     value: float | int | str | None = None
     note: str | None = None
+    links: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Table:
     caption : str
     columns : sequence of Column
     rows : sequence of sequence of Cell
-    sortable : bool
+    is_sortable : bool
     folded : str or None
         The words that unfold a table which is not shown at first.
     """
@@ -56,23 +61,24 @@ class Table:
     caption: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
-    sortable: bool = True
+    is_sortable: bool = True
     folded: str | None = None
     kind: str = field(default="table", init=False)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart and what it shows; ``name`` is its id on the page."""
+    """A chart, what it shows, and the numbers behind it; ``name`` is its id on the page."""
 
     name: str
     chart: AnyChart
     caption: str
+    data: pl.DataFrame | None = None
     kind: str = field(default="figure", init=False)
 
     def spec(self) -> dict[str, Any]:
         """Return the Vega-Lite specification; the page paints its own background."""
-        spec: dict[str, Any] = self.chart.to_dict()
+        spec: dict[str, Any] = self.chart.to_dict(validate=False)
         spec.setdefault("config", {})["background"] = "transparent"
         return spec
 
@@ -107,9 +113,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole report."""
+    """A whole report; ``verdict`` is its first line."""
 
     title: str
+    verdict: str | None
     subtitle: str
     findings: Sequence[str]
     sections: Sequence[Section]
@@ -128,6 +135,17 @@ def html(page: Page) -> str:
     Every name, path and number passes the template's escaping; inside the embedded
     JSON the characters that could end the script are written as escapes.
     """
+    specs = {figure.name: figure.spec() for figure in page.figures()}
+    return _rendered("report.html.j2", specs, page=page)
+
+
+def chart_html(chart: AnyChart) -> str:
+    """Return one chart as an HTML text that needs nothing else."""
+    figure = Figure("chart", chart, "")
+    return _rendered("chart.html.j2", {"chart": figure.spec()}, figure=figure)
+
+
+def _rendered(template: str, specs: dict[str, Any], **context: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -135,14 +153,12 @@ def html(page: Page) -> str:
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        trim_blocks=False,
         keep_trailing_newline=True,
     )
-    specs = {figure.name: figure.spec() for figure in page.figures()}
-    return environment.get_template("report.html.j2").render(
-        page=page,
+    return environment.get_template(template).render(
         specs=Markup(script_json(specs)) if specs else "",
         vega=Markup(vega_javascript()) if specs else "",
+        **context,
     )
 
 
@@ -169,14 +185,17 @@ def vega_javascript() -> str:
     """
     import vl_convert
 
+    package = version("vl-convert-python")
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    kept = Path(base).expanduser() / "hitsduck" / f"vega-{vl_convert.__version__}.js"
+    kept = Path(base).expanduser() / "hitsduck" / f"vega-{package}.js"
     try:
         return kept.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         pass
     # The text would end the script element that it is written into.
-    bundle = str(vl_convert.javascript_bundle()).replace("</script", "<\\/script")
+    bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace(
+        "</script", "<\\/script"
+    )
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(kept, bundle)
@@ -185,12 +204,13 @@ def vega_javascript() -> str:
     return bundle
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text so that the file is either the old one or the whole new one."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is either the old one or the whole new one."""
+    written = content.encode("utf-8") if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(written)
         # mkstemp gives a file to its owner alone; a report follows the umask as any file.
         umask = os.umask(0)
         os.umask(umask)

@@ -5,19 +5,31 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import duckdb
+
 from hitsduck import attaching, guard, inspection, schema, views
 from hitsduck.attaching import AttachedRerun
 from hitsduck.cameras import Camera, get_camera, read_camera
-from hitsduck.connection import Connection, Parameters, Tracer
-from hitsduck.errors import BadValueError, HitsduckError, QueryError, RerunNameError
-from hitsduck.inspection import offending_cells, reading
+from hitsduck.connection import Connection, Parameters, Tracer, translated
+from hitsduck.errors import (
+    BadValueError,
+    HitsduckError,
+    NotAnApdbError,
+    QueryError,
+    RerunLockedError,
+    RerunNameError,
+)
+from hitsduck.inspection import offending_cells
 from hitsduck.lookup import Lookup
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.results import Result
@@ -25,6 +37,11 @@ from hitsduck.views import ViewMaker
 
 if TYPE_CHECKING:
     from hitsduck.comparison import Comparison
+    from hitsduck.crossmatch import How
+    from hitsduck.outside import CatalogMatch
+    from hitsduck.series import Series
+    from hitsduck.src_catalogs import SrcCounts
+    from hitsduck.turnover import ObjectMatch
 
 PathLike = str | os.PathLike[str]
 
@@ -34,6 +51,8 @@ RESERVED_NAMES = frozenset(
     {ALL_RERUNS, "system", "temp", "memory", "information_schema", "pg_catalog"}
 )
 _OWN_PREFIX = "hitsduck_"
+#: What `Comparison.register` makes in a schema of its own.
+COMPARISON_TABLES = ("matched", "left_only", "right_only")
 MOMENT_UNITS = ("px2", "arcsec2")
 
 
@@ -182,6 +201,8 @@ class Reruns:
         tracer: Tracer | None = None,
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="hitsduck-"))
+        # Private copies are large: they go even where nobody calls close().
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._connection: Connection | None = None
         self._scopes: dict[tuple[str, str], tuple[str, ViewMaker]] = {}
         self._lookups: dict[str, Lookup] = {}
@@ -250,10 +271,9 @@ class Reruns:
 
     def _ensure_for(self, query: str) -> None:
         """Create the views that a user's query names; all where it looks at the catalogue."""
-        named = guard.table_names(self.connection, query)
-        of_reruns = set(attaching.DEFINITION_TABLES)
+        named, ctes = guard.table_names(self.connection, query)
         known = set(views.view_names())
-        if not named <= known | of_reruns:
+        if not named <= known | ctes | {*attaching.DEFINITION_TABLES, *COMPARISON_TABLES}:
             named = known
         for view in views.view_names():
             if view in named:
@@ -343,25 +363,10 @@ class Reruns:
 
     def query(self, sql: str, parameters: Parameters = None) -> Result:
         """Run a statement of ours; engine errors become the user's, files are watched."""
-        connection = self.connection
-        self._check_unchanged()
-        try:
-            table = connection.execute(sql, parameters).to_arrow_table()
-        except HitsduckError as error:
-            self._check_unchanged()
-            if isinstance(error, BadValueError):
-                raise self._located(error) from error
-            raise
-        except Exception as error:  # DuckDB raises while the rows are fetched, too
-            from hitsduck.connection import translated
+        with self.watching():
+            return Result(self.connection.execute(sql, parameters).to_arrow_table())
 
-            self._check_unchanged()
-            ours = translated(error)
-            raise (self._located(ours) if isinstance(ours, BadValueError) else ours) from error
-        self._check_unchanged()
-        return Result(table)
-
-    def sql(self, query: str, **parameters: Any) -> Result:
+    def sql(self, query: str, /, **parameters: Any) -> Result:
         """Run one SELECT over the views of all reruns.
 
         Parameters
@@ -390,37 +395,73 @@ class Reruns:
         ... ).polars()
         """
         guard.check_select(self.connection, query)
-        self._ensure_for(query)
-        return self.query(query, parameters or None)
+        with self.watching():
+            self._ensure_for(query)
+        values = {name: _plain(value) for name, value in parameters.items()}
+        result = self.query(query, values or None)
+        twice = sorted({name for name in result.columns if result.columns.count(name) > 1})
+        if twice:
+            raise QueryError(f"two columns are called {', '.join(twice)}; name each with `as`")
+        return result
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Refuse files that change meanwhile, and say which file a complaint is about."""
+        self.connection  # noqa: B018  (raises where they are closed)
+        self._check_unchanged()
+        try:
+            yield
+        except HitsduckError as error:
+            self._check_unchanged()
+            explained = self._explained(error)
+            if explained is error:
+                raise
+            raise explained from error
+        except (duckdb.Error, RuntimeError, ValueError) as error:  # while rows are fetched
+            self._check_unchanged()
+            raise self._explained(translated(error)) from error
+        self._check_unchanged()
 
     def _check_unchanged(self) -> None:
         for name, rerun in self._attached.items():
             if rerun.file.readable_path == rerun.file.path:
                 rerun.file.check_unchanged(name)
 
-    def _located(self, error: BadValueError) -> BadValueError:
+    def _explained(self, error: HitsduckError) -> HitsduckError:
+        """Name the file, and the cells, that the engine's complaint is about."""
+        if isinstance(error, BadValueError):
+            return self._located(error)
+        if isinstance(error, NotAnApdbError | RerunLockedError):
+            for rerun in self._attached.values():
+                try:
+                    rerun.file.check_readable()
+                except HitsduckError as found:
+                    return found
+        for name, rerun in self._attached.items():  # views know the name alone
+            plain = f"rerun {name}: "
+            if str(error).startswith(plain):
+                where = f"rerun {name!r} ({rerun.file.path}): "
+                return type(error)(where + str(error).removeprefix(plain))
+        return error
+
+    def _located(self, error: BadValueError) -> HitsduckError:
         """Say in which file, table, column and rows the unreadable cells are."""
-        named = re.search(r'column "([^"]+)"', str(error))
+        column = re.search(r'column "([^"]+)"', str(error))
+        stamp = re.search(r'timestamp field [^:]*: "([^"]*)"', str(error))
         for name, rerun in self._attached.items():
-            for table, columns in rerun.file.tables.items():
-                if table not in attaching.STAGED.values():
-                    continue
-                physical = rerun.file.table_name(table)
-                with reading(rerun.file.readable_path) as connection:
-                    for column, declared in columns.items():
-                        if named and column != named[1]:
-                            continue
-                        allowed = _storage_classes(declared)
-                        if not allowed:
-                            continue
-                        n_cells, examples = offending_cells(connection, physical, column, allowed)
-                        if n_cells:
-                            rows = ", ".join(f"rowid {i}: {value!r}" for i, value in examples)
-                            return BadValueError(
-                                f"rerun {name!r} ({rerun.file.path}): {physical}.{column} is "
-                                f"declared {declared} and holds {n_cells} cells of another kind "
-                                f"({rows}); mend them in a copy of the file"
-                            )
+            with rerun.file.reading() as connection:
+                for table in attaching.STAGED.values():
+                    found = _unreadable_cells(
+                        connection,
+                        rerun.file.table_name(table),
+                        rerun.file.tables.get(table, {}),
+                        column[1] if column else None,
+                        stamp[1] if stamp else None,
+                    )
+                    if found:
+                        return BadValueError(f"rerun {name!r} ({rerun.file.path}): {found}")
+        if "Conversion Error" in str(error):  # a cast in the query itself
+            return QueryError(str(error))
         files = ", ".join(str(rerun.file.path) for rerun in self._attached.values())
         return BadValueError(f"{error} (in one of {files})")
 
@@ -436,7 +477,8 @@ class Reruns:
         view : str
         where : str, optional
             One expression on ``dia_source``: the view then sees only the sources
-            that fulfil it, and the objects with at least one such source.
+            that fulfil it, and the objects with at least one such source; images
+            and forced sources stay as they are.
 
         Raises
         ------
@@ -444,9 +486,10 @@ class Reruns:
         """
         self.attached(name)
         if where is None:
-            self._makers[name].ensure(view)
+            with self.watching():
+                self._makers[name].ensure(view)
             return f"{quote_identifier(name)}.{quote_identifier(view)}"
-        with self._lock:
+        with self._lock, self.watching():
             if (name, where) not in self._scopes:
                 self._scopes[name, where] = self._create_scope(name, where)
             schema_name, maker = self._scopes[name, where]
@@ -456,21 +499,24 @@ class Reruns:
     def _create_scope(self, name: str, where: str) -> tuple[str, ViewMaker]:
         connection = self.connection
         guard.check_condition(connection, where)
-        for view in ("dia_source", "dia_object_history", "dia_forced_source", "processing_summary"):
+        # A condition on sources does not undo images: densities stay over all of them.
+        unchanged = ("dia_forced_source", "processing_summary", "image")
+        for view in ("dia_source", "dia_object_history", *unchanged):
             self._makers[name].ensure(view)
         base = quote_identifier(name)
         # Binds the condition, so that an unknown column is told before anything else.
         connection.execute(f"select 1 from {base}.dia_source where (\n{where}\n) limit 0")
+        kind = connection.execute(f"select (\n{where}\n) from {base}.dia_source limit 0")
+        found = [str(column[1]) for column in kind.description or ()]
+        if found != ["BOOLEAN"]:
+            raise QueryError(f"the condition {where!r} is neither true nor false, but {found[0]}")
         new = f"{_OWN_PREFIX}where_{len(self._scopes)}"
         connection.execute(f"create schema {quote_identifier(new)}")
         for table in attaching.DEFINITION_TABLES:
             connection.execute(
                 f"create view {quote_identifier(new)}.{table} as select * from {base}.{table}"
             )
-        given = {
-            view: f"select * from {base}.{view}"
-            for view in ("dia_forced_source", "processing_summary")
-        }
+        given = {view: f"select * from {base}.{view}" for view in unchanged}
         given["dia_source"] = f"select * from {base}.dia_source where (\n{where}\n)"
         given["dia_object_history"] = (
             f"select * from {base}.dia_object_history where diaObjectId in (select diaObjectId "
@@ -499,8 +545,7 @@ class Reruns:
         selects = [
             f"select * from {self.scope(name, 'rerun_counts', where)}" for name in self._attached
         ]
-        rows = [row for select in selects for row in self.query(select).rows()]
-        return Result.from_rows(rows)
+        return Result.concatenated([self.query(select) for select in selects])
 
     def summary(self, view: str, *, where: str | None = None) -> Result:
         """Return a summary view (``visit_summary``, ``flag_summary``...) of every rerun.
@@ -546,7 +591,7 @@ class Reruns:
         view = self.scope(rerun.name, "rerun_summary")
         summary = dict.fromkeys(open_columns)
         summary |= self.query(f"select *{left_out} from {view}").rows()[0]
-        with reading(file.readable_path) as connection:
+        with file.reading() as connection:
             n_rows = {
                 table: int(
                     connection.execute(
@@ -572,7 +617,7 @@ class Reruns:
             "n_rows": n_rows,
             "visits": None if found.id_problem else summary["visits"] or [],
             "detectors": None if found.id_problem else summary["detectors"] or [],
-            "bands": [band for band in summary["bands"] or [] if band is not None],
+            "bands": summary["bands"] or [],
             "first_mjd_tai": summary["first_mjd_tai"],
             "last_mjd_tai": summary["last_mjd_tai"],
             "moments_unit": rerun.moments.unit,
@@ -598,7 +643,9 @@ class Reruns:
         right: str,
         *,
         radius_arcsec: float = 0.5,
+        radius_px: float | None = None,
         good: bool = True,
+        how: How = "mutual",
         where: str | None = None,
     ) -> Comparison:
         """Compare two reruns source by source.
@@ -608,8 +655,51 @@ class Reruns:
         from hitsduck.comparison import compare_sources
 
         return compare_sources(
-            self, left, right, radius_arcsec=radius_arcsec, good=good, where=where
+            self,
+            left,
+            right,
+            radius_arcsec=radius_arcsec,
+            radius_px=radius_px,
+            good=good,
+            how=how,
+            where=where,
         )
+
+    def compare_all(self, *, baseline: str | None = None, **options: Any) -> Series:
+        """Compare every rerun with one baseline; see `hitsduck.series.compare_all`."""
+        from hitsduck.series import compare_all
+
+        return compare_all(self, baseline=baseline, **options)
+
+    def series(self, *, order: str | Sequence[str] = "opening", **options: Any) -> Series:
+        """Compare every rerun with the next one; see `hitsduck.series.series`."""
+        from hitsduck.series import series
+
+        return series(self, order=order, **options)
+
+    def compare_objects(self, left: str, right: str, **options: Any) -> ObjectMatch:
+        """Match objects on the sky; see `hitsduck.turnover.match_objects`."""
+        from hitsduck.turnover import match_objects
+
+        return match_objects(self, left, right, **options)
+
+    def integrity(self, names: Sequence[str] | None = None) -> Result:
+        """Look for what contradicts itself; see `hitsduck.integrity.check_integrity`."""
+        from hitsduck.integrity import check_integrity
+
+        return check_integrity(self, names)
+
+    def src_counts(self, *, images: Sequence[tuple[int, int]] | None = None) -> SrcCounts:
+        """Count the rows of calexp catalogues; see `hitsduck.src_catalogs.src_counts`."""
+        from hitsduck.src_catalogs import src_counts
+
+        return src_counts(self, images=images)
+
+    def match_catalog(self, table: Any, **options: Any) -> CatalogMatch:
+        """Match an outside catalogue; see `hitsduck.outside.match_catalog`."""
+        from hitsduck.outside import match_catalog
+
+        return match_catalog(self, table, **options)
 
     def lookup(self, name: str) -> Lookup:
         """Return the door to one rerun's rows by id, through SQLite's own indexes."""
@@ -619,14 +709,57 @@ class Reruns:
             return self._lookups[name]
 
 
+def _unreadable_cells(
+    connection: sqlite3.Connection,
+    table: str,
+    columns: Mapping[str, str],
+    column: str | None,
+    stamp: str | None,
+) -> str | None:
+    """Describe the cells of one table that their column's declared type cannot hold.
+
+    Parameters
+    ----------
+    columns : mapping
+        {column: declared type} of the table.
+    column : str or None
+        Look at this one alone.
+    stamp : str or None
+        A text in a TIMESTAMP column that the engine could not read.
+    """
+    for name, declared in columns.items():
+        if column is not None and name != column:
+            continue
+        is_stamp = _is_timestamp(declared)
+        n_cells, examples = offending_cells(
+            connection, table, name, _storage_classes(declared), stamp if is_stamp else None
+        )
+        if n_cells:
+            rows = ", ".join(f"rowid {i}: {value!r}" for i, value in examples)
+            cells = "1 cell that is" if n_cells == 1 else f"{n_cells} cells that are"
+            return (
+                f"{table}.{name} is declared {declared} and holds {cells} nothing of the kind "
+                f"({rows}); mend them in a copy of the file"
+            )
+    return None
+
+
+def _is_timestamp(declared: str) -> bool:
+    return "TIME" in declared.upper() or "DATE" in declared.upper()
+
+
 def _storage_classes(declared: str) -> tuple[str, ...]:
-    """Return SQLite's storage classes that a declared type may hold; () if any."""
+    """Return SQLite's storage classes that DuckDB reads from a declared type."""
     kind = declared.upper()
-    if any(word in kind for word in ("INT", "FLOA", "REAL", "DOUB", "BOOL")):
-        return ("integer", "real")
-    if "TIME" in kind or "DATE" in kind:
+    if _is_timestamp(kind):
         return ("text",)
-    return ()
+    if any(word in kind for word in ("FLOA", "REAL", "DOUB")):
+        return ("integer", "real")
+    if "INT" in kind or "BOOL" in kind:
+        return ("integer",)
+    if "BLOB" in kind:
+        return ("integer", "real", "text", "blob")
+    return ("integer", "real", "text")
 
 
 class Rerun:
@@ -718,7 +851,8 @@ class Rerun:
         ResultNotFoundError
             There is none.
         """
-        return self._reruns.lookup(self.name).one("dia_source", "diaSourceId", source_id)
+        with self._reruns.watching():
+            return self._reruns.lookup(self.name).one("dia_source", "diaSourceId", source_id)
 
     def object(self, object_id: int) -> dict[str, Any]:
         """Return the current version of the DIA object of this id, by SQLite's index.
@@ -728,7 +862,8 @@ class Rerun:
         ResultNotFoundError
             There is none.
         """
-        return self._reruns.lookup(self.name).one("dia_object", "diaObjectId", object_id)
+        with self._reruns.watching():
+            return self._reruns.lookup(self.name).one("dia_object", "diaObjectId", object_id)
 
     def sources_for_object(
         self, object_id: int, columns: Sequence[str] | None = None, *, good: bool = False
@@ -740,8 +875,9 @@ class Rerun:
         Result
             One row per diaSource; none where the object has no source.
         """
-        rows = self._reruns.lookup(self.name)
-        return rows.many("dia_source", "diaObjectId", object_id, columns, good=good)
+        with self._reruns.watching():
+            rows = self._reruns.lookup(self.name)
+            return rows.many("dia_source", "diaObjectId", object_id, columns, good=good)
 
     def forced_sources_for_object(
         self, object_id: int, columns: Sequence[str] | None = None
@@ -753,8 +889,9 @@ class Rerun:
         Result
             One row per visit and detector.
         """
-        rows = self._reruns.lookup(self.name)
-        return rows.many("dia_forced_source", "diaObjectId", object_id, columns)
+        with self._reruns.watching():
+            rows = self._reruns.lookup(self.name)
+            return rows.many("dia_forced_source", "diaObjectId", object_id, columns)
 
     def _select(
         self,
@@ -769,7 +906,8 @@ class Rerun:
         for column, wanted in filters.items():
             if wanted is None:
                 continue
-            many = [wanted] if isinstance(wanted, int | str) else [_plain(v) for v in wanted]
+            value = _plain(wanted)
+            many = [value] if isinstance(value, int | str) else [_plain(v) for v in value]
             conditions.append(f"list_contains(${column}, {column})")
             parameters[column] = many
         selected = ", ".join(quote_identifier(c) for c in columns) if columns else "*"
@@ -779,5 +917,5 @@ class Rerun:
 
 
 def _plain(value: Any) -> Any:
-    """Return a numpy scalar as a Python one."""
-    return value.item() if hasattr(value, "item") else value
+    """Return a numpy scalar or array as Python values."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -155,7 +155,7 @@ def double_ratios(
     total = counts.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = (total[:, 0] * total[:, 3]) / (total[:, 1] * total[:, 2])
-    ratio[~np.isfinite(ratio)] = np.nan
+    ratio[(total[:, 1:] == 0).any(axis=1)] = np.nan
     with_sources = (counts > 0).sum(axis=0)
     reasons = [reason or _too_thin(total[g], with_sources[g]) for g in range(n_groups)]
     low, high, p_value = (np.full(n_groups, np.nan) for _ in range(3))

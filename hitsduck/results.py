@@ -23,11 +23,11 @@ class Result:
         self._table = table
 
     @classmethod
-    def from_rows(cls, rows: Sequence[dict[str, Any]]) -> Result:
-        """Return rows of the same columns as a result."""
+    def concatenated(cls, results: Sequence[Result]) -> Result:
+        """Return the rows of results that have the same columns, in order."""
         import pyarrow
 
-        return cls(pyarrow.Table.from_pylist(list(rows)))
+        return cls(pyarrow.concat_tables([result.arrow() for result in results]))
 
     @property
     def columns(self) -> list[str]:
@@ -60,30 +60,52 @@ class Result:
         return frame
 
     def pandas(self) -> pd.DataFrame:
-        """Return the rows as a pandas frame (pandas must be installed)."""
-        frame: pd.DataFrame = self._table.to_pandas()
+        """Return the rows as a pandas frame (pandas must be installed).
+
+        Whole numbers with a NULL among them become a nullable integer column: as
+        floats, which pandas would make of them, large ids lose their last digits.
+        """
+        import pandas
+        import pyarrow
+
+        nullable = {
+            pyarrow.type_for_alias(kind.name.lower()): kind
+            for kind in (
+                pandas.Int8Dtype(),
+                pandas.Int16Dtype(),
+                pandas.Int32Dtype(),
+                pandas.Int64Dtype(),
+                pandas.UInt8Dtype(),
+                pandas.UInt16Dtype(),
+                pandas.UInt32Dtype(),
+                pandas.UInt64Dtype(),
+            )
+        }
+        frame: pd.DataFrame = self._table.to_pandas(integer_object_nulls=True)
+        for position, column in enumerate(self._table.columns):
+            if column.null_count and column.type in nullable:
+                frame.isetitem(position, column.to_pandas(types_mapper=nullable.get))
         return frame
 
     def astropy(self) -> astropy.table.Table:
-        """Return the rows as an astropy Table; NULLs are masked."""
+        """Return the rows as an astropy Table; NULLs are masked.
+
+        Texts become fixed-width ones and dates ISO texts, as FITS files hold them.
+        """
         import numpy as np
+        import polars
         from astropy.table import MaskedColumn, Table
 
-        frame = self.polars()
         columns = []
-        for name in frame.columns:
-            series = frame[name]
-            mask = series.is_null().to_numpy()
-            if mask.any():
-                filled = series.drop_nulls()
-                values = np.zeros(
-                    len(series), dtype=filled.to_numpy().dtype if len(filled) else "f8"
-                )
-                if len(filled):
-                    values[~mask] = filled.to_numpy()
-                columns.append(MaskedColumn(values, name=name, mask=mask))
-            else:
-                columns.append(MaskedColumn(series.to_numpy(), name=name))
+        for series in self.polars():
+            plain = series.cast(polars.String) if series.dtype == polars.Date else series
+            known = plain.drop_nulls().to_numpy()
+            if plain.dtype == polars.String:
+                known = known.astype(str)
+            mask = plain.is_null().to_numpy()
+            values = np.zeros(len(plain), dtype=known.dtype)
+            values[~mask] = known
+            columns.append(MaskedColumn(values, name=plain.name, mask=mask))
         return Table(columns)
 
     def __repr__(self) -> str:

@@ -29,7 +29,8 @@ class Counts:
     left_all, right_all : numpy.ndarray
         ``(n_units,)``: all sources.
     unmatched : numpy.ndarray
-        ``(n_values,)``: sources of either rerun that have the value and no partner.
+        ``(n_values,)``: sources of either rerun that have the value and no partner that
+        has it too.
     unmatched_all : float
         All sources without a partner.
     """
@@ -66,11 +67,14 @@ class Tests:
         change - expected.
     error : numpy.ndarray
         Standard error of the excess.
+    dispersion : numpy.ndarray
+        The units' own scatter of the excess over that of the model, at least 1.
     p_value : numpy.ndarray
         Of the excess being no larger than the margin; NaN where it cannot be told.
     gain : numpy.ndarray
-        Likelihood-ratio statistic of the two parts having changed by different factors,
-        over their having changed by the same: how much a value explains.
+        Likelihood-ratio statistic (G) of the two parts having changed by different
+        factors, over their having changed by the same: how much a value explains. What
+        the common factor gives is taken as half a source at least.
     leads : numpy.ndarray
         The value changed in the direction of its excess: it is not merely diluted by a
         change elsewhere.
@@ -82,12 +86,20 @@ class Tests:
     expected: Floats
     excess: Floats
     error: Floats
+    dispersion: Floats
     p_value: Floats
     gain: Floats
     leads: Bools
 
 
-def test_values(counts: Counts, *, min_change: float, margin_sources: float) -> Tests:
+def score_values(
+    counts: Counts,
+    *,
+    min_change: float,
+    margin_sources: float,
+    dispersion: Floats | float = 1.0,
+    pooled: Bools | None = None,
+) -> Tests:
     """Test every value.
 
     With l, r the sources of left and right with the value, d = r - l, and L, R, D those
@@ -101,10 +113,11 @@ def test_values(counts: Counts, *, min_change: float, margin_sources: float) -> 
 
     A value that lives in few units (a visit, a short night) has no scatter of its own.
     So the variance is never less than that of a model: sources found in one rerun alone
-    are at least Poisson, and the factor of a whole unit varies by as much as it does
-    among the sources without the value,
+    (or with the value in one alone) are at least Poisson, and the factor of a whole unit
+    varies by as much as it does among the sources without the value,
     (1 - pi)^2 T_in + pi^2 T_out + tau^2 sum_u (l_in,u - pi L_u)^2, T being the unmatched
-    sources and tau^2 from the moments of d_out,u - rho_out l_out,u.
+    sources (T_in at least |rho_out| l_in) and tau^2 from the moments of
+    d_out,u - rho_out l_out,u.
 
     The p-value is that of |E| against the margin min(min_change l, margin_sources), by
     Student's t; with both zero it is the usual two-sided one.
@@ -116,6 +129,13 @@ def test_values(counts: Counts, *, min_change: float, margin_sources: float) -> 
         Part of the value's own sources that an excess must exceed to matter.
     margin_sources : float
         Number of sources that matters in any case.
+    dispersion : numpy.ndarray or float
+        Factor on the variance of the model: 1, or more where the scatter within units is
+        known to be above Poisson.
+    pooled : numpy.ndarray, optional
+        Values for which the model with this factor is all: those that scatter as their
+        siblings do, from which the factor is known. A value that stands out in a few units
+        scatters more than they, because it stands out.
     """
     from scipy.special import stdtr, xlogy
 
@@ -142,19 +162,25 @@ def test_values(counts: Counts, *, min_change: float, margin_sources: float) -> 
         units_out = (out_left > 0).sum(axis=0)
         scatter = (out_rest**2).sum(axis=0) * units_out / np.maximum(units_out - 1, 1)
         tau2 = np.maximum(scatter - t_out, 0.0) / np.maximum((out_left**2).sum(axis=0), 1.0)
-        model = (1 - share) ** 2 * counts.unmatched + share**2 * t_out
+        # a proportional change, too, would come with at least the noise of its own number
+        by_share = np.abs(l_in * (r_out - l_out) / np.maximum(l_out, 1))
+        t_in = np.maximum(counts.unmatched, by_share)
+        model = (1 - share) ** 2 * t_in + share**2 * t_out
         model += tau2 * ((left - share * left_all) ** 2).sum(axis=0)
-        variance = np.maximum(own, model)
-        own_units = 1.0 / np.maximum((h_in**2).sum(axis=0), 1.0 / n_units)
+        expected_variance = dispersion * model
+        by_siblings = np.zeros(len(l_in), dtype=bool) if pooled is None else pooled
+        variance = np.where(by_siblings, expected_variance, np.maximum(own, expected_variance))
+        own_units = 1.0 / np.maximum((h_in**2).sum(axis=0), 1.0 / max(n_units, 1))
         own_units = np.where(l_in > 0, own_units, 0.0)
-        degrees = np.where(own_units >= _FEWEST_OWN_UNITS, own_units, units_out) - 1
+        few = (own_units < _FEWEST_OWN_UNITS) | by_siblings
+        degrees = np.where(few, units_out, own_units) - 1
         margin = np.minimum(min_change * l_in, margin_sources)
         error = np.sqrt(variance)
         above = stdtr(degrees, -(np.abs(excess) - margin) / error)
         below = stdtr(degrees, -(np.abs(excess) + margin) / error)
         p_value = np.minimum(above + below, 1.0)
         gain = 2 * sum(
-            xlogy(r, r / np.maximum(l_part * (1 + factor), 1e-300))
+            xlogy(r, r / np.maximum(l_part * (1 + factor), 0.5))
             for l_part, r in ((l_in, r_in), (l_out, r_out))
         )
     # all sources, or none, have the value; or nothing at all changed
@@ -168,13 +194,11 @@ def test_values(counts: Counts, *, min_change: float, margin_sources: float) -> 
         expected=expected,
         excess=excess,
         error=error,
+        dispersion=np.fmax(own / np.where(model > 0, model, np.nan), 1.0),
         p_value=p_value,
         gain=np.where(np.isfinite(gain), np.maximum(gain, 0.0), np.inf),
         leads=change * excess > 0,
     )
-
-
-test_values.__test__ = False  # type: ignore[attr-defined]
 
 
 def _residuals(left: Floats, right: Floats, n_left: Floats, n_right: Floats) -> Floats:

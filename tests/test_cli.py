@@ -9,8 +9,8 @@ import sqlite3
 
 import polars as pl
 import pytest
-
 from apdb_files import make_apdb
+
 from hitsduck import cli
 
 
@@ -89,7 +89,21 @@ def test_counts_as_a_table_shows_differences_to_the_first_rerun(hitsduck, apdb, 
     assert status == 0
     # 2 instead of 3 sources: -1, -33.3%; 1 instead of 2 good ones: -1, -50.0%.
     row = next(line for line in out.splitlines() if line.strip().startswith("B"))
-    assert row.split() == "B 2 -1 (-33.3%) 1 -1 (-50.0%) 3 +0 (+0.0%) 1 -1 (-50.0%)".split()
+    assert row.split() == [
+        "B",
+        "2",
+        "-1",
+        "(-33.3%)",
+        "1",
+        "-1",
+        "(-50.0%)",
+        "3",
+        "+0",
+        "(+0.0%)",
+        "1",
+        "-1",
+        "(-50.0%)",
+    ]
     assert f"A: {apdb}" in out
     assert "dm25125" in out
 
@@ -137,7 +151,105 @@ def test_compare_writes_the_three_frames(hitsduck, apdb, later, tmp_path):
     assert frames["right_only"]["diaSourceId"].to_list() == [3]
     # 0.3 arcsec along right ascension at dec 2: 0.3 * cos(2 deg) = 0.29982 arcsec.
     assert frames["matched"]["sep_arcsec"][0] == pytest.approx(0.29982, abs=1e-5)
-    assert "matched.parquet: 1 rows" in out
+    assert f"written: {tmp_path / 'lists' / 'matched.parquet'}" in out
+
+
+def test_compare_begins_with_a_verdict_and_ends_with_the_files(hitsduck, apdb, later):
+    status, out, _ = hitsduck("compare", apdb, later)
+    assert status == 0
+    lines = out.splitlines()
+    # Two good sources in each: no net change, one matched, one gone, one new.
+    assert "good sources" in lines[0]
+    assert lines[-2:] == [f"Apr2020: {apdb}", f"May2020: {later}"]
+
+
+def test_compare_as_json_has_the_keys_of_edges_and_coverage(hitsduck, apdb, later):
+    _, out, _ = hitsduck("compare", apdb, later, "--json", "--edge-within", "16")
+    found = json.loads(out)
+    assert found["match"] == "mutual"
+    assert found["same_file"] is False
+    assert found["coverage"] == {
+        "left_only": 0,
+        "right_only": 0,
+        "n_sources_left_only": 0,
+        "n_sources_right_only": 0,
+    }
+    assert found["edge"]["within_px"] == 16
+    # The one new source is at x 900, y 2000: far from every edge.
+    assert (found["edge"]["n_new"], found["edge"]["n_new_within"]) == (1, 0)
+    assert (found["n_left_only_reflagged"], found["n_right_only_reflagged"]) == (0, 0)
+
+
+def test_compare_counts_by_a_column_and_follows_objects(hitsduck, apdb, later):
+    _, out, _ = hitsduck("compare", apdb, later, "--json", "--by", "detector", "--objects")
+    found = json.loads(out)
+    # Detector 5 holds the matched source, detector 6 the gone one and the new one.
+    rows = [
+        [row[key] for key in ("detector", "n_left", "n_right", "n_matched", "change")]
+        for row in found["by"]["detector"]
+    ]
+    assert rows == [[5, 1, 1, 1, 0], [6, 1, 1, 0, 0]]
+    kinds = {row["kind"]: row["n_groups"] for row in found["objects"]}
+    assert kinds == {"same": 1, "split": 0, "merged": 0, "regrouped": 0, "gone": 1, "new": 1}
+
+
+def test_compare_writes_csv_with_ids_as_text(hitsduck, apdb, later, tmp_path):
+    hitsduck("compare", apdb, later, "--output", tmp_path / "lists", "--format", "csv")
+    text = (tmp_path / "lists" / "right_only.csv").read_text()
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert row["diaSourceId"] == "3"
+    assert row["why"] == "absent"
+
+
+def test_compare_leaves_with_3_when_the_number_changed_by_more(hitsduck, apdb, later):
+    with sqlite3.connect(later) as connection:
+        connection.execute("delete from DiaSource where diaSourceId = 3")
+    connection.close()
+    # 1 instead of 2 good sources is a change of 50%.
+    status, _, err = hitsduck("compare", apdb, later, "--fail-above", "49")
+    assert status == 3
+    assert "from 2 to 1" in err
+    status, _, err = hitsduck("compare", apdb, later, "--fail-above", "50")
+    assert (status, err) == (0, "")
+
+
+def test_compare_of_a_file_with_itself_says_that_it_is_the_same(hitsduck, apdb):
+    status, out, _ = hitsduck("compare", f"A={apdb}", f"B={apdb}", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert found["same_file"] is True
+    assert (found["n_left_only"], found["n_right_only"]) == (0, 0)
+
+
+def test_explain_as_json_has_the_fixed_keys(hitsduck, tmp_path):
+    hitsduck("simulate", tmp_path, "--preset", "small", "--src-catalogs", "none")
+    status, out, _ = hitsduck("explain", tmp_path / "Apr2020", tmp_path / "May2020", "--json")
+    assert status == 0
+    found = json.loads(out)
+    keys = "dimension value n_left n_right change share_of_change excess p_value q_value"
+    assert all(list(row) == keys.split() for row in found)
+    # The preset plants an excess at the edges.
+    assert found[0]["dimension"].startswith("edge")
+
+
+def test_integrity_names_what_contradicts_itself(hitsduck, apdb):
+    status, out, _ = hitsduck("integrity", apdb, "--json")
+    assert status == 0
+    found = {row["check"]: row for row in json.loads(out)}
+    assert all(row["rerun"] == "Apr2020" for row in found.values())
+    # Object 13 has no source; every source has its object.
+    named = next(row for check, row in found.items() if "without" in check and row["count"] == 1)
+    assert any("13" in example for example in named["examples"])
+
+
+def test_src_counts_of_simulated_reruns_are_the_same(hitsduck, tmp_path):
+    hitsduck("simulate", tmp_path, "--preset", "small")
+    status, out, _ = hitsduck("src-counts", tmp_path / "Apr2020", tmp_path / "Jun2020", "--json")
+    assert status == 0
+    found = {(row["visit"], row["detector"]): row for row in json.loads(out)}
+    assert set(found) >= {(410985, 47), (410987, 51), (421590, 4)}
+    assert all(row["difference"]["Jun2020"] == 0 for row in found.values())
+    assert not any(row["same_file"] for row in found.values())
 
 
 def test_info_as_json_says_how_things_are_known(hitsduck, apdb):
@@ -280,7 +392,7 @@ def test_every_command_has_help(hitsduck):
 
 
 def test_every_command_that_prints_a_table_has_json():
-    for name in ("info", "counts", "compare"):
+    for name in ("info", "counts", "compare", "explain", "integrity", "src-counts"):
         assert any(p.name == "as_json" for p in cli.cli.commands[name].params)
 
 

@@ -44,7 +44,7 @@ def test_the_python_block_runs(beside_demo, monkeypatch):
     block = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert block is not None
     names: dict[str, object] = {}
-    exec(compile(block[1], "README.md", "exec"), names)  # noqa: S102
+    exec(compile(block[1], "README.md", "exec"), names)
     counts = names["counts"]
     assert counts["rerun"].to_list() == ["April", "May"]  # type: ignore[index]
 

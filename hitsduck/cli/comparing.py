@@ -1,42 +1,108 @@
-"""``compare``: what changed."""
+"""``compare`` and ``explain``: what changed, and what the change is made of."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hitsduck.cli.app import cli
-from hitsduck.cli.options import busy, json_option, opened_reruns, opening_options, where_option
-from hitsduck.cli.printing import footer_text, print_json, print_table
+from hitsduck.cli.options import (
+    Command,
+    busy,
+    json_option,
+    opened_reruns,
+    opening_options,
+    where_option,
+)
+from hitsduck.cli.printing import cell_text, footer_text, print_json, print_table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from hitsduck.comparison import Comparison
+
+#: What ``explain --json`` gives of each value.
+EXPLANATION_KEYS = (
+    "dimension",
+    "value",
+    "n_left",
+    "n_right",
+    "change",
+    "share_of_change",
+    "excess",
+    "p_value",
+    "q_value",
+)
+_FAILED = 3
+
+
+def _pair_options(command: Command) -> Command:
+    """Add LEFT, RIGHT and how their sources are matched."""
+    options = (
+        click.argument("left"),
+        click.argument("right"),
+        click.option(
+            "--radius-arcsec",
+            type=float,
+            default=0.5,
+            show_default=True,
+            help="Largest separation of a pair, inclusive.",
+        ),
+        click.option(
+            "--match",
+            "how",
+            type=click.Choice(["mutual", "best1", "best2", "all"]),
+            default="mutual",
+            show_default=True,
+            help="mutual: each is the other's nearest; best1, best2: the nearest of each source "
+            "of LEFT, of RIGHT; all: every pair.",
+        ),
+        click.option("--all", "every", is_flag=True, help="Every source, not only good ones."),
+        click.option("--edge-within", type=float, default=32.0, show_default=True, metavar="PX"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @cli.command()
-@click.argument("left")
-@click.argument("right")
+@_pair_options
+@click.option("--by", multiple=True, metavar="COLUMN", help="Count by this column, too.")
+@click.option("--objects", is_flag=True, help="Tell how objects were split, merged, regrouped.")
 @click.option(
-    "--radius-arcsec",
-    type=float,
-    default=0.5,
-    show_default=True,
-    help="Largest separation of a pair, inclusive.",
+    "--fail-above",
+    type=click.FloatRange(min=0),
+    metavar="PERCENT",
+    help="Leave with status 3 when the number of sources changed by more than this.",
 )
-@click.option("--all", "every", is_flag=True, help="Compare every source, not only good ones.")
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for matched, left_only and right_only as Parquet.",
+    help="Folder for the lists matched, left_only and right_only, strongest sources first.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
 )
 @json_option
 @where_option
 @opening_options
+@click.pass_context
 def compare(
+    context: click.Context,
     left: str,
     right: str,
     radius_arcsec: float,
+    how: str,
     every: bool,
+    edge_within: float,
+    by: Sequence[str],
+    objects: bool,
+    fail_above: float | None,
     output: Path | None,
+    form: str,
     as_json: bool,
     where: str | None,
     **options: Any,
@@ -45,39 +111,159 @@ def compare(
     with opened_reruns([left, right], options) as opened:
         with busy("comparing"):
             comparison = opened.compare(
-                *opened.names, radius_arcsec=radius_arcsec, good=not every, where=where
+                *opened.names, radius_arcsec=radius_arcsec, how=how, good=not every, where=where
             )
+            summary = comparison.summary(within_px=edge_within)
+            counted = {column: comparison.by(column) for column in by}
+            turnover = comparison.turnover() if objects else None
+            written = comparison.write(output, form=form) if output else {}
+        verdict = comparison.verdict(within_px=edge_within)
         footer = footer_text(opened, where)
-    written = _write_frames(comparison, output) if output else []
-    summary = comparison.summary()
     if as_json:
+        if by:
+            summary["by"] = {column: frame.to_dicts() for column, frame in counted.items()}
+        if turnover is not None:
+            summary["objects"] = turnover.table().to_dicts()
         print_json(summary)
+    else:
+        click.echo(verdict)
+        _print_summary(comparison, summary)
+        for frame in counted.values():
+            click.echo()
+            _print_frame(frame)
+        if turnover is not None:
+            click.echo()
+            _print_frame(turnover.table().drop("examples"))
+        click.echo(f"\n{footer}")
+        for path in written.values():
+            click.echo(f"written: {path}")
+    _fail_above(context, summary, fail_above)
+
+
+def _fail_above(context: click.Context, summary: dict[str, Any], percent: float | None) -> None:
+    if percent is None:
         return
-    kind = "sources" if every else "good sources"
-    name_left, name_right = summary["left"], summary["right"]
-    print_table(
-        ["", kind],
-        [
-            [name_left, f"{summary['n_left']:,}"],
-            [name_right, f"{summary['n_right']:,}"],
-            [f"matched within {radius_arcsec:g} arcsec", f"{summary['n_matched']:,}"],
-            [f"only in {name_left}", f"{summary['n_left_only']:,}"],
-            [f"only in {name_right}", f"{summary['n_right_only']:,}"],
-        ],
+    left, right = summary["n_left"], summary["n_right"]
+    changed = abs(right - left) > percent / 100 * left
+    if changed:
+        click.echo(
+            f"the number of sources changed from {left:,} to {right:,}, more than {percent:g}%",
+            err=True,
+        )
+        context.exit(_FAILED)
+
+
+def _print_summary(comparison: Comparison, summary: dict[str, Any]) -> None:
+    left, right = summary["left"], summary["right"]
+    kind = "good sources" if summary["good"] else "sources"
+    coverage = summary["coverage"]
+    rows = [
+        (left, summary["n_left"]),
+        (right, summary["n_right"]),
+        (f"matched within {summary['radius_arcsec']:g} arcsec ({summary['match']})",
+         summary["n_matched"]),
+        ("of them ambiguous", summary["n_ambiguous"]),
+        (f"only in {left}", summary["n_left_only"]),
+        (f"of them in {right}, but flagged", summary["n_left_only_reflagged"]),
+        (f"on {coverage['left_only']:,} images that {right} lacks",
+         coverage["n_sources_left_only"]),
+        (f"only in {right}", summary["n_right_only"]),
+        (f"of them in {left}, but flagged", summary["n_right_only_reflagged"]),
+        (f"on {coverage['right_only']:,} images that {left} lacks",
+         coverage["n_sources_right_only"]),
+    ]  # fmt: skip
+    without_position = summary["n_left_unusable"] + summary["n_right_unusable"]
+    if without_position:
+        rows.append(("without a usable position, in both", without_position))
+    click.echo()
+    print_table(["", kind], [[name, f"{n:,}"] for name, n in rows])
+    edge = summary["edge"]
+    click.echo()
+    if edge is None:
+        click.echo(f"edges: {summary['edge_problem']}")
+        return
+    interval = (
+        f" (95% interval {edge['ci_low']:.3g} to {edge['ci_high']:.3g})"
+        if edge["ci_low"] is not None
+        else ""
     )
-    click.echo(f"\n{footer}")
-    for path, n_rows in written:
-        click.echo(f"{path}: {n_rows:,} rows")
+    ratio = "not defined" if edge["excess_ratio"] is None else f"{edge['excess_ratio']:.3g}"
+    click.echo(
+        f"edges: {edge['n_new_within']:,} of {edge['n_new']:,} new sources lie within "
+        f"{edge['within_px']:g} px of an edge ({_percent(edge['share_of_new'])}, on "
+        f"{_percent(edge['area_share'])} of the area); excess over matched {ratio}{interval}"
+    )
 
 
-def _write_frames(comparison: Any, folder: Path) -> list[tuple[Path, int]]:
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name in ("matched", "left_only", "right_only"):
-        frame = getattr(comparison, name)
-        path = folder / f"{name}.parquet"
-        partial = path.with_suffix(".parquet.part")
-        frame.write_parquet(partial)
-        partial.replace(path)
-        written.append((path, frame.height))
-    return written
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{share:.1%}"
+
+
+def _print_frame(frame: pl.DataFrame) -> None:
+    rows: Iterable[tuple[Any, ...]] = frame.iter_rows()
+    print_table(frame.columns, [[cell_text(value) for value in row] for row in rows], right=0)
+
+
+@cli.command()
+@_pair_options
+@click.option(
+    "--depth",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    help="2: pairs of dimensions, too.",
+)
+@click.option(
+    "--extra",
+    multiple=True,
+    metavar="NAME=EXPRESSION",
+    help="A dimension of your own: a column, or an SQL expression on dia_source.",
+)
+@json_option
+@where_option
+@opening_options
+def explain(
+    left: str,
+    right: str,
+    radius_arcsec: float,
+    how: str,
+    every: bool,
+    edge_within: float,
+    depth: int,
+    extra: Sequence[str],
+    as_json: bool,
+    where: str | None,
+    **options: Any,
+) -> None:
+    """Rank what the change between two reruns is made of."""
+    with opened_reruns([left, right], options) as opened:
+        with busy("explaining"):
+            comparison = opened.compare(
+                *opened.names, radius_arcsec=radius_arcsec, how=how, good=not every, where=where
+            )
+            explanation = comparison.explain(extra=dict(map(_named_expression, extra)), depth=depth)
+        verdict = comparison.verdict(within_px=edge_within)
+        footer = footer_text(opened, where)
+    frame = explanation.frame
+    if as_json:
+        print_json(frame.select(EXPLANATION_KEYS).to_dicts())
+        return
+    click.echo(verdict)
+    for line in explanation.sentences():
+        click.echo(line)
+    causes = explanation.causes.select(EXPLANATION_KEYS)
+    if causes.height:
+        click.echo()
+        _print_frame(causes)
+    click.echo(
+        f"\n{causes.height:,} of {frame.height:,} values are causes, with a false discovery rate "
+        f"of {explanation.alpha:.0%}; every value with --json"
+    )
+    click.echo(footer)
+
+
+def _named_expression(text: str) -> tuple[str, str]:
+    name, equals, expression = text.partition("=")
+    if not equals or not name or not expression:
+        raise click.UsageError(f"--extra {text}: give NAME=EXPRESSION")
+    return name, expression

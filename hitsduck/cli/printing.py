@@ -33,16 +33,31 @@ def print_json(value: Any) -> None:
     click.echo(json_text(value))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: int = 1) -> None:
-    """Print a table in full, however wide: columns from number `right` on to the right."""
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: int = 1,
+    left_again: int | None = None,
+) -> None:
+    """Print a table in full, however wide.
+
+    Parameters
+    ----------
+    columns, rows : sequences of str
+    right : int
+        Number of the first column that is set to the right.
+    left_again : int, optional
+        Number of the first column after those that is set to the left again.
+    """
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
     for number, column in enumerate(columns):
+        is_right = number >= right and (left_again is None or number < left_again)
         table.add_column(
-            column, justify="right" if number >= right else "left", no_wrap=True, overflow="fold"
+            column, justify="right" if is_right else "left", no_wrap=True, overflow="fold"
         )
     for row in rows:
         table.add_row(*row)

@@ -3,7 +3,9 @@
 -- inputs: dia_object, dia_source
 -- columns:
 --   dia_object.*: as there
-with flawless as (
+select dia_object.*
+from dia_object
+semi join (
     select
         rerun,
         diaObjectId
@@ -11,8 +13,5 @@ with flawless as (
     where diaObjectId is not null
     group by rerun, diaObjectId
     having bool_and(is_good)
-)
-
-select dia_object.*
-from dia_object
-semi join flawless using (rerun, diaObjectId)
+) as flawless
+    using (rerun, diaObjectId)

@@ -2,7 +2,7 @@
 -- grain: one row per diaObject, visit and detector
 -- inputs: staged_dia_forced_source, rerun
 -- columns:
---   DiaForcedSource.*: every column of schema 10.0.0 and the older ones without a successor; NULL where the file lacks it; visit and detector out of ccdVisitId where needed
+--   DiaForcedSource.*: every column of schema 10.0.0 and the older ones without a successor; NULL where the file lacks it; diaObjectId 0 is NULL; visit and detector out of ccdVisitId where needed
 --   rerun: name of the rerun
 select
     * exclude (visit_id_factor, id_problem) replace (

@@ -8,7 +8,7 @@
 --   is_good: none of the flags of the good definition is set, and none is NULL
 --   psf_snr: abs(psfFlux) / psfFluxErr
 --   psf_fwhm_arcsec: FWHM of the PSF at the source, 2 sqrt(2 ln 2) sqrt((ixxPSF + iyyPSF) / 2); of ixxPSF alone where iyyPSF is not usable; NULL without a positive ixxPSF [arcsec]
---   night: date of the evening at the site, local mean noon to noon
+--   night: date of the evening at the site, local mean noon to noon; NULL without a possible midpointMjdTai
 select
     * exclude (
         rerun_instrument,
@@ -43,7 +43,9 @@ select
     case
         when site_problem is not null
             then cast(error('hitsduck instrument: ' || site_problem) as date)
-        else date '1858-11-17' + cast(floor(midpointMjdTai + longitude_deg / 360 - 0.5) as integer)
+        -- Until the year 9800: a time beyond any calendar is no time.
+        when midpointMjdTai between 0 and 2900000
+            then date '1858-11-17' + cast(floor(midpointMjdTai + longitude_deg / 360 - 0.5) as integer)
     end as night
 from (
     select

@@ -15,24 +15,6 @@
 --   good_density_deg2: good sources per image and square degree [deg-2]
 --   density_per_visit_deg2: as the seed analysis had it: sources over all visits of the rerun [deg-2]
 --   good_density_per_visit_deg2: good sources over all visits of the rerun [deg-2]
-with imaged as (
-    select
-        rerun,
-        detector,
-        count(*) as n_images,
-        min(image_source) as image_source
-    from image
-    group by rerun, detector
-),
-
-visits as (
-    select
-        rerun,
-        count(distinct visit) as n_visits
-    from image
-    group by rerun
-)
-
 select
     *,
     n_dia_sources / nullif(n_images * area_deg2, 0) as density_deg2,
@@ -63,7 +45,15 @@ from (
             coalesce(counted.n_dia_sources, 0) as n_dia_sources,
             coalesce(counted.n_good_dia_sources, 0) as n_good_dia_sources,
             counted.median_seeing_arcsec
-        from imaged
+        from (
+            select
+                rerun,
+                detector,
+                count(*) as n_images,
+                min(image_source) as image_source
+            from image
+            group by rerun, detector
+        ) as imaged
         full outer join (
             select
                 rerun,
@@ -77,6 +67,12 @@ from (
             on imaged.rerun = counted.rerun and imaged.detector = counted.detector
     ) as joined
     inner join rerun using (rerun)
-    left join visits using (rerun)
+    left join (
+        select
+            rerun,
+            count(distinct visit) as n_visits
+        from image
+        group by rerun
+    ) as visits using (rerun)
     left join detector_geometry using (rerun, detector)
 ) as measured

@@ -20,9 +20,9 @@ select
 from rerun
 cross join (
     select
-        list_sort(list(distinct visit)) as visits,
-        list_sort(list(distinct detector)) as detectors,
-        list_sort(list(distinct band)) as bands,
+        list_sort(list(distinct visit) filter (where visit is not null)) as visits,
+        list_sort(list(distinct detector) filter (where detector is not null)) as detectors,
+        list_sort(list(distinct band) filter (where band is not null)) as bands,
         min(midpointMjdTai) as first_mjd_tai,
         max(midpointMjdTai) as last_mjd_tai,
         median(psf_fwhm_arcsec) as median_seeing_arcsec,

@@ -1,0 +1,209 @@
+"""Keeps what pictures need of each rerun in memory, so that the files are read once.
+
+A picture asks for a few columns of all sources, and there are some twenty pictures. The
+views of ``sql/`` stand here over native tables of those columns; nothing is computed
+twice or otherwise than in the views over the files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, ref
+
+from hitsduck import schema, views
+from hitsduck.attaching import DEFINITION_TABLES
+from hitsduck.quoting import quote_identifier
+from hitsduck.views import ViewMaker
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+
+#: Columns of ``dia_source`` that pictures use, beside the flags.
+SOURCE_COLUMNS = (
+    "rerun",
+    "diaSourceId",
+    "diaObjectId",
+    "visit",
+    "detector",
+    "band",
+    "midpointMjdTai",
+    "ra",
+    "dec",
+    "x",
+    "y",
+    "psfFlux",
+    "psfFluxErr",
+    "good_definition_bits",
+    "is_good",
+    "psf_snr",
+    "psf_fwhm_arcsec",
+    "night",
+)
+#: Columns that cannot be told for want of the instrument: the reason, and the type.
+_OPEN_COLUMNS = {
+    "visit": ("id_problem", "bigint"),
+    "detector": ("id_problem", "integer"),
+    "night": ("site_problem", "date"),
+    "psf_fwhm_arcsec": ("seeing_problem", "double"),
+}
+#: Views whose rows are kept -> what is asked of them; other views stand over these.
+_KEPT_VIEWS = {
+    "dia_source": "select {columns} from {view}",
+    "dia_object": "select rerun, diaObjectId, ra, dec from {view}",
+    # Of the forced photometry a picture needs the images alone.
+    "dia_forced_source": "select distinct rerun, visit, detector from {view}",
+}
+#: Files that are read at the same time.
+_READERS = 4
+_NUMBERS = itertools.count(1)
+
+
+class _Kept:
+    """The native tables of one rerun under one condition, and the views over them."""
+
+    def __init__(self, reruns: Reruns, name: str, where: str | None) -> None:
+        # Weak, because the reruns are the key under which this is remembered.
+        self._of = ref(reruns)
+        self._name = name
+        self._where = where
+        self._lock = threading.RLock()
+        self._schema = f"hitsduck_kept_{next(_NUMBERS)}"
+        self._tables: set[str] = set()
+        connection = reruns.connection
+        home = quote_identifier(self._schema)
+        connection.execute(f"create schema {home}")
+        for table in DEFINITION_TABLES:
+            connection.execute(
+                f"create view {home}.{table} as select * from {quote_identifier(name)}.{table}"
+            )
+        given = {view: f"select * from {home}.kept_{view}" for view in _KEPT_VIEWS}
+        given["dia_source"] = self._sources_sql()
+        given["processing_summary"] = (
+            f"select * from {reruns.scope(name, 'processing_summary', where)}"
+        )
+        self._maker = ViewMaker(connection, self._schema, given)
+
+    @property
+    def has_sources(self) -> bool:
+        """Whether the sources have been read."""
+        return "dia_source" in self._tables
+
+    @property
+    def _reruns(self) -> Reruns:
+        reruns = self._of()
+        assert reruns is not None, "asked for by a rerun that is gone"
+        return reruns
+
+    def relation(self, view: str) -> str:
+        """Return a view as SQL; the tables that it needs are filled first."""
+        with self._lock:
+            for needed in _kept_under(view):
+                self._fill(needed)
+            self._maker.ensure(view)
+        return f"{quote_identifier(self._schema)}.{quote_identifier(view)}"
+
+    def _problems(self) -> dict[str, str | None]:
+        relation = f"{quote_identifier(self._name)}.rerun"
+        reasons = ", ".join({reason: None for reason, _ in _OPEN_COLUMNS.values()})
+        return dict(self._reruns.query(f"select {reasons} from {relation}").rows()[0])
+
+    def _sources_sql(self) -> str:
+        """Return the SELECT over the kept sources; what cannot be told fails when it is read."""
+        problems = self._problems()
+        terms = ["kept.*"]
+        home = quote_identifier(self._schema)
+        for column, (reason, kind) in _OPEN_COLUMNS.items():
+            if problems[reason]:
+                terms.append(
+                    f"case when rerun.{reason} is not null then "
+                    f"cast(error('hitsduck instrument: ' || rerun.{reason}) as {kind}) "
+                    f"end as {column}"
+                )
+        source = f"{home}.kept_dia_source as kept"
+        if len(terms) > 1:
+            source += " cross join rerun"
+        return f"select {', '.join(terms)} from {source}"
+
+    def _fill(self, view: str) -> None:
+        if view in self._tables:
+            return
+        problems = self._problems()
+        told = [
+            column
+            for column in (*SOURCE_COLUMNS, *schema.flag_names())
+            if column not in _OPEN_COLUMNS or not problems[_OPEN_COLUMNS[column][0]]
+        ]
+        asked = _KEPT_VIEWS[view].format(
+            columns=", ".join(quote_identifier(column) for column in told),
+            view=self._reruns.scope(self._name, view, self._where),
+        )
+        table = f"{quote_identifier(self._schema)}.kept_{view}"
+        # A query of the reruns, not of the connection, so that a file that changes, or a
+        # cell that cannot be read, is told in the same words as everywhere.
+        self._reruns.query(f"create table {table} as {asked}")
+        self._tables.add(view)
+
+
+def _kept_under(view: str) -> Iterator[str]:
+    """Go through the kept views that a view stands over."""
+    if view in _KEPT_VIEWS:
+        yield view
+    elif view in views.view_names():
+        for needed in views.view_named(view).inputs:
+            yield from _kept_under(needed)
+
+
+_ALL: WeakKeyDictionary[Reruns, dict[tuple[str, str | None], _Kept]] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def relation(reruns: Reruns, name: str, view: str, where: str | None = None) -> str:
+    """Return one rerun's view over kept tables as SQL.
+
+    Parameters
+    ----------
+    reruns : Reruns
+    name : str
+        Of the rerun.
+    view : str
+        Of its sources only the columns `SOURCE_COLUMNS` and the flags are there.
+    where : str, optional
+        One expression on ``dia_source``.
+
+    Raises
+    ------
+    RerunNameError, QueryError
+    """
+    return _kept(reruns, name, where).relation(view)
+
+
+def is_kept(reruns: Reruns, name: str, where: str | None = None) -> bool:
+    """Return whether the sources of a rerun are in memory already."""
+    with _LOCK:
+        kept = _ALL.get(reruns, {}).get((name, where))
+    return kept is not None and kept.has_sources
+
+
+def read_together(
+    reruns: Reruns,
+    names: Sequence[str],
+    where: str | None = None,
+    *,
+    needed: Sequence[str] = ("dia_source",),
+) -> None:
+    """Read what pictures need of several reruns, each file in a thread of its own."""
+    jobs = [(_kept(reruns, name, where), view) for name in names for view in needed]
+    with ThreadPoolExecutor(min(len(jobs), _READERS) or 1) as pool:
+        list(pool.map(lambda job: job[0].relation(job[1]), jobs))
+
+
+def _kept(reruns: Reruns, name: str, where: str | None) -> _Kept:
+    with _LOCK:
+        of_reruns = _ALL.setdefault(reruns, {})
+        if (name, where) not in of_reruns:
+            of_reruns[name, where] = _Kept(reruns, name, where)
+        return of_reruns[name, where]

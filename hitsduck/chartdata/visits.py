@@ -1,0 +1,262 @@
+"""Visits and nights: densities, seeing, and where the sources of each visit lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from hitsduck.chartdata.asking import chosen, of_each
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+
+#: A chart of more visits than this puts neighbours together.
+MOST_VISITS = 1_000
+#: Tiles of `visit_grid`, and the bins along one of them: fewer where there are few sources.
+MOST_TILES = 196
+TILE_BINS = 64
+_FEW_SOURCES = 500
+
+
+def visits(
+    reruns: Reruns,
+    names: Sequence[str] | str | None = None,
+    *,
+    good: bool = True,
+    where: str | None = None,
+) -> pl.DataFrame:
+    """Return density and seeing of every visit in order of time.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+        The reruns; all by default.
+    good : bool
+        Only good sources.
+    where : str, optional
+        One expression on ``dia_source``.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per rerun and visit: ``rerun``, ``visit`` (as text), ``place`` (of the
+        visit among all visits of all reruns in order of time, from 1),
+        ``midpoint_mjd_tai`` (d), ``night``, ``band``, ``n_images``, ``n``,
+        ``density_deg2`` (sources per square degree; NULL where the camera is not
+        known), ``median_seeing_arcsec``.
+    """
+    rows = pl.concat(
+        [_visits_of(reruns, name, good=good, where=where) for name in chosen(reruns, names)]
+    )
+    number = {name: place for place, name in enumerate(reruns.names)}
+    order = (
+        rows.group_by("visit")
+        .agg(pl.min("midpoint_mjd_tai"))
+        .sort("midpoint_mjd_tai", "visit", nulls_last=True)
+        .select("visit")
+        .with_row_index("place", offset=1)
+    )
+    return (
+        rows.join(order, on="visit")
+        .with_columns(pl.col("place").cast(pl.Int64), pl.col("visit").cast(pl.String))
+        .sort(pl.col("rerun").replace_strict(number, return_dtype=pl.Int64), "place")
+    )
+
+
+def _visits_of(reruns: Reruns, name: str, *, good: bool, where: str | None) -> pl.DataFrame:
+    """Return the visits of one rerun; what the instrument would tell is NULL without it."""
+    kind = "good_" if good else ""
+    known = {
+        "night": reruns.attached(name).instrument.site_problem is None,
+        f"{kind}density_deg2": reruns.attached(name).instrument.geometry_problem is None,
+    }
+    night, density = (column if is_known else "null" for column, is_known in known.items())
+    return of_each(
+        reruns,
+        "visit_summary",
+        f"""
+        select
+            visit,
+            midpoint_mjd_tai,
+            cast({night} as date) as night,
+            band,
+            n_images,
+            n_{kind}dia_sources as n,
+            cast({density} as double) as density_deg2,
+            median_seeing_arcsec
+        from {{view}}
+        where visit is not null
+        """,
+        names=[name],
+        where=where,
+    )
+
+
+def nights(
+    reruns: Reruns, names: Sequence[str] | str | None = None, *, where: str | None = None
+) -> pl.DataFrame:
+    """Return the mean number of sources per visit, and the visits, of every night.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per rerun and night (local mean noon to noon): the columns of the view
+        ``night_summary``, ``rerun`` first.
+
+    Raises
+    ------
+    InstrumentError
+        The site is not known.
+    """
+    return of_each(
+        reruns,
+        "night_summary",
+        "select * exclude (rerun) from {view} where night is not null order by night",
+        names=chosen(reruns, names),
+        where=where,
+    )
+
+
+def seeing(
+    reruns: Reruns, names: Sequence[str] | str | None = None, *, where: str | None = None
+) -> pl.DataFrame:
+    """Return the seeing of every visit, in arcsec and in pixels.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per rerun and visit that has a seeing: ``rerun``, ``visit`` (as text),
+        ``seeing_arcsec`` (median FWHM of the PSF), ``seeing_px`` (NULL where the camera
+        is not known).
+    """
+    parts = []
+    for name in chosen(reruns, names):
+        camera = reruns[name].camera
+        scale = camera.pixel_scale_arcsec if camera else None
+        parts.append(
+            of_each(
+                reruns,
+                "dia_source",
+                """
+                select
+                    cast(visit as varchar) as visit,
+                    median(psf_fwhm_arcsec) as seeing_arcsec
+                from {view}
+                group by visit
+                having median(psf_fwhm_arcsec) is not null
+                order by visit
+                """,
+                names=[name],
+                where=where,
+            ).with_columns(
+                (
+                    pl.col("seeing_arcsec") / scale if scale else pl.lit(None, dtype=pl.Float64)
+                ).alias("seeing_px")
+            )
+        )
+    return pl.concat(parts)
+
+
+def visit_grid(
+    reruns: Reruns, name: str | None = None, *, good: bool = True, where: str | None = None
+) -> pl.DataFrame:
+    """Bin the sources of each visit on the sky, around the middle of the visit.
+
+    Parameters
+    ----------
+    name : str, optional
+        The rerun; the last by default.
+    good : bool
+        Only good sources.
+    where : str, optional
+        One expression on ``dia_source``.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per visit and filled bin, for at most the first 196 visits in order of
+        time: ``rerun``, ``tile`` (of the visit, from 0), ``visit`` (as text), ``x_bin``
+        (from 0, towards growing ra), ``y_bin`` (towards growing dec), ``n``,
+        ``n_visit`` (sources of the visit), ``n_visits`` (of the rerun), ``bin_deg``,
+        ``n_bins`` (along a tile).
+    """
+    (name,) = chosen(reruns, name or reruns.names[-1])
+    condition = "is_good" if good else "true"
+    usual = of_each(
+        reruns,
+        "dia_source",
+        f"""
+        select median(n) as n
+        from (select count(*) as n from {{view}} where {condition} group by visit) as per_visit
+        """,
+        names=[name],
+        where=where,
+    )["n"][0]
+    n_bins = TILE_BINS if (usual or 0) >= _FEW_SOURCES else TILE_BINS // 2
+    return of_each(
+        reruns,
+        "dia_source",
+        f"""
+        with positions as (
+            select
+                visit,
+                midpointMjdTai,
+                cos(radians(ra)) as cos_ra,
+                sin(radians(ra)) as sin_ra,
+                ra,
+                dec
+            from {{view}}
+            where {condition} and visit is not null and isfinite(ra) and isfinite(dec)
+        ),
+
+        middles as (
+            select
+                visit,
+                degrees(atan2(avg(sin_ra), avg(cos_ra))) as ra_middle,
+                (min(dec) + max(dec)) / 2 as dec_middle,
+                count(*) as n_visit,
+                row_number() over (order by min(midpointMjdTai), visit) - 1 as tile,
+                count(*) over () as n_visits
+            from positions
+            group by visit
+        ),
+
+        offsets as (
+            select
+                middles.*,
+                ((positions.ra - ra_middle + 540) % 360 - 180) * cos(radians(dec_middle))
+                as east_deg,
+                positions.dec - dec_middle as north_deg
+            from positions
+            inner join middles using (visit)
+            where tile < {MOST_TILES}
+        ),
+
+        size as (
+            select
+                2.0001 * greatest(max(abs(east_deg)), max(abs(north_deg)), 0.001) / $n_bins
+                as bin_deg
+            from offsets
+        )
+
+        select
+            tile,
+            cast(visit as varchar) as visit,
+            cast(floor(east_deg / bin_deg) as integer) + $n_bins // 2 as x_bin,
+            cast(floor(north_deg / bin_deg) as integer) + $n_bins // 2 as y_bin,
+            count(*) as n,
+            any_value(n_visit) as n_visit,
+            any_value(n_visits) as n_visits,
+            any_value(bin_deg) as bin_deg,
+            cast($n_bins as integer) as n_bins
+        from offsets
+        cross join size
+        group by tile, visit, x_bin, y_bin
+        order by tile
+        """,
+        names=[name],
+        where=where,
+        parameters={"n_bins": n_bins},
+    )

@@ -1,0 +1,83 @@
+"""``integrity`` and ``src-counts``: what contradicts itself, and what lies beside the APDBs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from hitsduck.cli.app import cli
+from hitsduck.cli.options import (
+    busy,
+    json_option,
+    opened_reruns,
+    opening_options,
+    reruns_argument,
+)
+from hitsduck.cli.printing import print_json, print_table
+
+
+@cli.command()
+@reruns_argument
+@json_option
+@opening_options
+def integrity(reruns: Sequence[str], as_json: bool, **options: Any) -> None:
+    """Look for what contradicts itself: duplicate ids, lost objects, wrong positions ..."""
+    with opened_reruns(reruns, options) as opened, busy("checking"):
+        found = opened.integrity().rows()
+    if as_json:
+        print_json(
+            [
+                {key: row[key] for key in ("rerun", "check", "count", "examples")}
+                | ({"reason": row["reason"]} if row["reason"] else {})
+                for row in found
+            ]
+        )
+        return
+    print_table(
+        ["rerun", "check", "count", "examples"],
+        [
+            [
+                row["rerun"],
+                row["check"],
+                "not checked" if row["count"] is None else f"{row['count']:,}",
+                "; ".join(row["examples"]) or row["reason"] or "",
+            ]
+            for row in found
+        ],
+        right=2,
+        left_again=3,
+    )
+
+
+@cli.command("src-counts")
+@reruns_argument
+@json_option
+@opening_options
+def src_counts(reruns: Sequence[str], as_json: bool, **options: Any) -> None:
+    """Count the calexp src catalogues beside the APDBs, from their FITS headers."""
+    with opened_reruns(reruns, options) as opened:
+        with busy("reading headers"):
+            counts = opened.src_counts()
+        names = opened.names
+    if as_json:
+        print_json(counts.rows())
+        return
+    print_table(
+        ["visit", "ccd", *names],
+        [
+            [str(row["visit"]), str(row["detector"]), *(_src_cell(row, name) for name in names)]
+            for row in counts.rows()
+        ],
+        right=0,
+    )
+    click.echo(f"\n{counts.verdict()}")
+
+
+def _src_cell(row: dict[str, Any], name: str) -> str:
+    n_rows = row["n_rows"][name]
+    if n_rows is None:
+        return str(row["status"][name])
+    difference = row["difference"].get(name)
+    return f"{n_rows:,}" + (f"  {difference:+,}" if difference is not None else "")

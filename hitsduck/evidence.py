@@ -1,0 +1,289 @@
+"""What edges and explanations are told from: the sources on images that both reruns have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from hitsduck import schema
+from hitsduck.coverage import IMAGE
+from hitsduck.fields import fields_of_visits
+from hitsduck.masking import UNUSABLE
+from hitsduck.matching import Compared
+from hitsduck.quoting import quote_identifier
+from hitsduck.sides import Side
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+
+_FOCAL_PLANE = {"focal_x_mm": pl.Float64, "focal_y_mm": pl.Float64}
+_ALWAYS = ("diaSourceId", "band", "x", "y", "psfFlux", "psf_snr", "isDipole")
+#: Name of a status in a frame over both reruns: that of an unmatched source, by side.
+_ABSENT = {"left": "gone", "right": "new"}
+
+
+@dataclass(frozen=True)
+class Problems:
+    """What cannot be told of one rerun, in words for the user; None where it can.
+
+    Attributes
+    ----------
+    position : str or None
+        Edge distances and the focal plane.
+    night : str or None
+        Nights, for want of the site.
+    seeing : str or None
+        The PSF's size in arcsec.
+    """
+
+    position: str | None
+    night: str | None
+    seeing: str | None
+
+    @classmethod
+    def of(cls, reruns: Reruns, name: str) -> Problems:
+        """Ask the definition of one rerun."""
+        relation = f"{quote_identifier(name)}.rerun"
+        asked = "position_problem, site_problem, seeing_problem"
+        row = reruns.query(f"select {asked} from {relation}").rows()[0]
+        return cls(row["position_problem"], row["site_problem"], row["seeing_problem"])
+
+
+def geometry_of(reruns: Reruns, name: str) -> pl.DataFrame:
+    """Return the detectors of a rerun's camera, none where the camera is not known.
+
+    Returns
+    -------
+    polars.DataFrame
+        The view ``detector_geometry``: one row per detector.
+    """
+    return reruns.query(f"select * from {reruns.scope(name, 'detector_geometry')}").polars()
+
+
+class Evidence:
+    """The sources of a comparison on images that both reruns have, as frames.
+
+    Parameters
+    ----------
+    compared : mapping
+        ``left`` and ``right``.
+    images : polars.DataFrame
+        The images that both reruns have: ``visit``, ``detector``.
+    """
+
+    def __init__(self, compared: Mapping[str, Compared], images: pl.DataFrame) -> None:
+        self.compared = compared
+        self.images = images
+
+    @cached_property
+    def geometry(self) -> pl.DataFrame:
+        """The detectors of the right rerun's camera (view ``detector_geometry``)."""
+        side = self.compared["right"].side
+        return geometry_of(side.reruns, side.name)
+
+    @cached_property
+    def edge_problem(self) -> str | None:
+        """Why nothing can be said about edges; None where it can."""
+        for each in self.compared.values():
+            problem = Problems.of(each.side.reruns, each.side.name).position
+            if problem is not None:
+                return problem
+        on_known = self.images["detector"].is_in(self.geometry["detector"].to_list())
+        return None if on_known.any() else "no image of a known detector is in both reruns"
+
+    @cached_property
+    def edge(self) -> pl.DataFrame:
+        """What an edge excess is measured from; see `edge_evidence`."""
+        return edge_evidence(self.compared, self.images)
+
+    @cached_property
+    def explanation(self) -> pl.DataFrame:
+        """What an explanation is told from; see `explanation_evidence`."""
+        return explanation_evidence(self.compared, self.images, self.edge)
+
+    def explanation_with(self, extra: Mapping[str, Sequence[pl.Series]]) -> pl.DataFrame:
+        """Return `explanation` with further columns.
+
+        Parameters
+        ----------
+        extra : mapping
+            Name -> values of all sources of left, and of right.
+        """
+        frame = self.explanation
+        for name, values in extra.items():
+            parts = [
+                side_values.gather(frame.filter(pl.col("side") == side)["row"])
+                for side, side_values in zip(self.compared, values, strict=True)
+            ]
+            frame = frame.with_columns(pl.concat(parts).alias(name))
+        return frame
+
+
+def edge_evidence(compared: Mapping[str, Compared], images: pl.DataFrame) -> pl.DataFrame:
+    """Return what an edge excess is measured from.
+
+    Parameters
+    ----------
+    compared : mapping
+        ``left`` and ``right``.
+    images : polars.DataFrame
+        The images that both reruns have: ``visit``, ``detector``.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per compared source of either rerun on one of `images`; those without
+        a usable position are left out. ``side`` (``left``, ``right``), ``status``
+        (``matched``, ``new``: right only, ``gone``: left only, ``reflagged``),
+        ``match_id`` (shared by the two sources of a pair), ``row`` (in the side),
+        ``visit``, ``detector``, ``edge_distance_px``, ``edge_side`` (NULL where the
+        geometry is not known).
+    """
+    parts = []
+    for name, each in compared.items():
+        geometry = geometry_of(each.side.reruns, each.side.name)
+        frame = edge_distances(each.side.frame(*IMAGE, "x", "y")[each.rows], geometry)
+        frame = frame.with_columns(
+            pl.lit(name).alias("side"),
+            pl.Series("status", each.why).replace("absent", _ABSENT[name]).fill_null("matched"),
+            each.match_id.alias("match_id"),
+            each.rows.alias("row"),
+        )
+        kept = frame.filter(pl.col("status") != UNUSABLE)
+        parts.append(kept.join(images, on=IMAGE, how="semi", maintain_order="left"))
+    order = ("side", "status", "match_id", "row", *IMAGE, "edge_distance_px", "edge_side")
+    return pl.concat([part.select(order) for part in parts])
+
+
+def edge_distances(positions: pl.DataFrame, geometry: pl.DataFrame) -> pl.DataFrame:
+    """Add the distance to the nearest side of the detector, as ``dia_source_edge`` has it.
+
+    In memory already, so no file is read again; a test holds both definitions equal.
+
+    Parameters
+    ----------
+    positions : polars.DataFrame
+        ``detector``, ``x``, ``y`` (px) and any others.
+    geometry : polars.DataFrame
+        The view ``detector_geometry``.
+
+    Returns
+    -------
+    polars.DataFrame
+        The rows and columns of `positions`, ``edge_distance_px`` (negative outside)
+        and ``edge_side``: NULL where the detector or the position is not known.
+    """
+    to_side = {
+        "left": pl.col("x") - pl.col("left_px"),
+        "right": pl.col("right_px") - pl.col("x"),
+        "bottom": pl.col("y") - pl.col("bottom_px"),
+        "top": pl.col("top_px") - pl.col("y"),
+    }
+    sides = geometry.select("detector", *(f"{side}_px" for side in to_side))
+    placed = positions.join(sides, on="detector", how="left", maintain_order="left").with_columns(
+        distance.alias(f"to_{side}") for side, distance in to_side.items()
+    )
+    distances = [pl.col(f"to_{side}") for side in to_side]
+    is_known = pl.all_horizontal(distance.is_not_null() for distance in distances)
+    nearest = pl.when(is_known).then(pl.min_horizontal(distances))
+    side_of = pl.lit(None, pl.String)
+    for side in reversed(to_side):
+        side_of = pl.when(nearest == pl.col(f"to_{side}")).then(pl.lit(side)).otherwise(side_of)
+    return placed.select(
+        *positions.columns, nearest.alias("edge_distance_px"), side_of.alias("edge_side")
+    )
+
+
+def explanation_evidence(
+    compared: Mapping[str, Compared], images: pl.DataFrame, base: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Return what an explanation is told from.
+
+    Parameters
+    ----------
+    compared, images
+        As for :func:`edge_evidence`.
+    base : polars.DataFrame, optional
+        What that function gave.
+
+    Returns
+    -------
+    polars.DataFrame
+        The rows of :func:`edge_evidence`, left before right, and further columns:
+        ``diaSourceId``, ``band``, ``x``, ``y`` (px), ``psfFlux`` (nJy), ``psf_snr``,
+        ``isDipole``, ``night``, ``psf_fwhm_arcsec``, ``field`` (`hitsduck.fields`),
+        ``focal_radius_mm``, ``n_dia_sources`` (of the source's object, in its own
+        rerun), and every flag that one of the files holds. What cannot be told is
+        NULL.
+    """
+    base = edge_evidence(compared, images) if base is None else base
+    sides = [each.side for each in compared.values()]
+    positions = [side.frame("visit", "ra", "dec") for side in sides]
+    fields = fields_of_visits(pl.concat(positions, how="vertical_relaxed"))
+    flags = _flags(sides)
+    with ThreadPoolExecutor(len(sides)) as pool:
+        details = list(pool.map(lambda side: _details(side, flags), sides))
+    parts = []
+    for name, of_side in zip(compared, details, strict=True):
+        rows = base.filter(pl.col("side") == name)
+        parts.append(pl.concat([rows, of_side[rows["row"]]], how="horizontal"))
+    joined = pl.concat(parts, how="vertical_relaxed")
+    return joined.join(fields, on="visit", how="left", maintain_order="left")
+
+
+def _flags(sides: Sequence[Side]) -> tuple[str, ...]:
+    """Return the flags that at least one of the files holds, in the order of the schema."""
+    held = {
+        flag
+        for side in sides
+        for flag in schema.flags_in_file(side.reruns.attached(side.name).file.tables["DiaSource"])
+    }
+    return tuple(flag for flag in schema.flag_names() if flag in held)
+
+
+def _problems(side: Side) -> Problems:
+    return Problems.of(side.reruns, side.name)
+
+
+def _details(side: Side, flags: tuple[str, ...]) -> pl.DataFrame:
+    """Return the further columns of all sources of one rerun."""
+    problems = _problems(side)
+    unknown: dict[str, pl.DataType | type[pl.DataType]] = {}
+    asked = [*_ALWAYS, *flags]
+    for column, kind, problem in (
+        ("night", pl.Date, problems.night),
+        ("psf_fwhm_arcsec", pl.Float64, problems.seeing),
+    ):
+        if problem:
+            unknown[column] = kind
+        else:
+            asked.append(column)
+    if problems.position:
+        unknown["focal_radius_mm"] = pl.Float64
+        radius = []
+    else:
+        focal = side.frame(*_FOCAL_PLANE)
+        radius = [(focal["focal_x_mm"] ** 2 + focal["focal_y_mm"] ** 2).sqrt()]
+    frame = side.frame(*asked).with_columns(
+        *(series.alias("focal_radius_mm") for series in radius),
+        *(pl.lit(None, kind).alias(name) for name, kind in unknown.items()),
+        _sources_of_object(side).alias("n_dia_sources"),
+    )
+    order = (*_ALWAYS, "night", "psf_fwhm_arcsec", "focal_radius_mm", "n_dia_sources", *flags)
+    return frame.select(order)
+
+
+def _sources_of_object(side: Side) -> pl.Series:
+    """Return for each source how many its object has, whatever the condition on sources."""
+    view = side.reruns.scope(side.name, "dia_source")
+    counted = side.reruns.query(
+        f"select diaObjectId, count(*) as n_dia_sources from {view} "
+        "where diaObjectId is not null group by diaObjectId"
+    ).polars()
+    own = side.frame("diaObjectId")
+    return own.join(counted, on="diaObjectId", how="left", maintain_order="left")["n_dia_sources"]

@@ -1,0 +1,280 @@
+"""Integrity: what in an APDB contradicts itself. Every check gives a count and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from hitsduck import schema
+from hitsduck.crossmatch import match_images
+from hitsduck.errors import InstrumentError
+from hitsduck.evidence import Problems
+from hitsduck.sides import Side
+from hitsduck.sky_fit import sky_offsets
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+    from hitsduck.results import Result
+
+#: Examples given of each kind of problem.
+EXAMPLES = 5
+#: A sky position farther than this from where the image's other sources put the pixel
+#: position is outside; distortion within one detector is a few arcsec.
+OUTSIDE_ARCSEC = 30.0
+#: The same where an image has too few sources and the whole visit is looked at; optical
+#: distortion over a focal plane is up to an arcmin.
+OUTSIDE_VISIT_ARCSEC = 300.0
+#: Two detections of one image closer than this are one thing detected twice: no PSF of a
+#: ground-based survey is narrower.
+REPEATED_ARCSEC = 0.3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check on one rerun.
+
+    Attributes
+    ----------
+    count : int or None
+        How many; None where the check cannot be made.
+    examples : tuple of str
+        The first few.
+    reason : str or None
+        Why the check cannot be made, or what to know about the count.
+    """
+
+    count: int | None
+    examples: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+Check = Callable[["Reruns", str, Side], Finding]
+
+
+def check_integrity(reruns: Reruns, names: Sequence[str] | None = None) -> Result:
+    """Look for what contradicts itself in some reruns.
+
+    Parameters
+    ----------
+    reruns : Reruns
+    names : sequence of str, optional
+        Of reruns; all by default.
+
+    Returns
+    -------
+    Result
+        One row per rerun and check, in the order of `CHECKS`: ``rerun``, ``check``,
+        ``count`` (NULL where the check cannot be made), ``examples`` (up to five, as
+        text), ``reason`` (why it cannot be made, or what to know about the count).
+        All rows behind a count: the view named in `CHECKS`.
+
+    Raises
+    ------
+    RerunNameError
+        No rerun of such a name.
+    """
+    import pyarrow
+
+    from hitsduck.results import Result
+
+    rows: list[dict[str, Any]] = []
+    for name in reruns.names if names is None else names:
+        side = Side(reruns, name)
+        for check, (_, look) in CHECKS.items():
+            try:
+                found = look(reruns, name, side)
+            except InstrumentError as error:
+                found = Finding(None, reason=str(error))
+            rows.append(
+                {
+                    "rerun": name,
+                    "check": check,
+                    "count": found.count,
+                    "examples": list(found.examples),
+                    "reason": found.reason,
+                }
+            )
+    kinds = pyarrow.schema(
+        [
+            ("rerun", pyarrow.string()),
+            ("check", pyarrow.string()),
+            ("count", pyarrow.int64()),
+            ("examples", pyarrow.list_(pyarrow.string())),
+            ("reason", pyarrow.string()),
+        ]
+    )
+    return Result(pyarrow.Table.from_pylist(rows, schema=kinds))
+
+
+def _rows(reruns: Reruns, name: str, view: str) -> pl.DataFrame:
+    """Return all rows of an integrity view of one rerun, sorted."""
+    relation = reruns.scope(name, view)
+    frame = reruns.query(f"select * exclude (rerun) from {relation}").polars()
+    return frame.sort(frame.columns, nulls_last=True)
+
+
+def _of_view(view: str) -> Check:
+    """Return the check that counts the rows of a view."""
+
+    def look(reruns: Reruns, name: str, side: Side) -> Finding:
+        return _found(_rows(reruns, name, view))
+
+    return look
+
+
+def _found(frame: pl.DataFrame, reason: str | None = None) -> Finding:
+    return Finding(frame.height, tuple(_texts(frame.head(EXAMPLES))), reason)
+
+
+def _texts(frame: pl.DataFrame) -> Iterator[str]:
+    for row in frame.iter_rows(named=True):
+        yield ", ".join(
+            f"{key} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in row.items()
+        )
+
+
+def _n_dia_sources(reruns: Reruns, name: str, side: Side) -> Finding:
+    file = reruns.attached(name).file
+    if schema.physical_name("DiaObject", "nDiaSources", file.tables["DiaObject"]) is None:
+        return Finding(None, reason="DiaObject has no column nDiaSources")
+    relation = reruns.scope(name, "dia_object")
+    recorded = reruns.query(
+        f"select count(*) as n, max(nDiaSources) as most from {relation}"
+    ).rows()[0]
+    if recorded["n"] and not recorded["most"]:
+        return Finding(None, reason="nDiaSources is 0 or NULL in every row: it was never filled")
+    return _found(_rows(reruns, name, "integrity_n_dia_sources"))
+
+
+def _missing_detectors(reruns: Reruns, name: str, side: Side) -> Finding:
+    missing = _rows(reruns, name, "integrity_missing_detector")
+    visits = (
+        missing.sort("visit", "detector")
+        .group_by("visit", maintain_order=True)
+        .agg(pl.col("detector").cast(pl.String).str.join(", "))
+    )
+    examples = tuple(
+        f"visit {visit}: detector {detectors}"
+        for visit, detectors in visits.head(EXAMPLES).iter_rows()
+    )
+    summary = reruns.scope(name, "processing_summary")
+    recorded = reruns.query(f"select count(*) as n from {summary}").rows()[0]["n"]
+    reason = None
+    if not recorded and visits.height:
+        reason = (
+            f"{missing.height} images; images are known from their sources alone, so that one "
+            "without any source counts as missing"
+        )
+    return Finding(visits.height, examples, reason)
+
+
+def _outside(reruns: Reruns, name: str, side: Side) -> Finding:
+    columns = ("diaSourceId", "visit", "detector", "ra", "dec", "x", "y")
+    sources = side.frame(*columns)
+    if sources.height and sources["x"].null_count() == sources.height:
+        return Finding(None, reason="DiaSource has no pixel positions (x, y) to compare with")
+    offset = sky_offsets(sources)
+    is_outside = (offset > OUTSIDE_ARCSEC).fill_null(False)
+    in_range = pl.col("ra").is_finite() & pl.col("dec").is_finite() & pl.col("x").is_finite()
+    unknown = sources.select((in_range & offset.is_null()).fill_null(False)).to_series()
+    if unknown.any() and Problems.of(reruns, name).position is None:
+        focal = side.frame("focal_x_mm", "focal_y_mm")
+        placed = sources.with_columns(
+            focal["focal_x_mm"].alias("x"), focal["focal_y_mm"].alias("y")
+        )
+        of_visit = sky_offsets(placed, by=("visit",))
+        is_outside |= unknown & (of_visit > OUTSIDE_VISIT_ARCSEC).fill_null(False)
+        offset = offset.zip_with(~unknown, of_visit)
+        unknown &= of_visit.is_null()
+    found = sources.with_columns(offset.alias("offset_arcsec")).filter(is_outside)
+    found = found.sort("offset_arcsec", "diaSourceId", descending=[True, False])
+    reason = None
+    if n_unknown := int(unknown.sum()):
+        reason = f"{n_unknown} sources are not checked: too few on their images to tell"
+    return _found(
+        found.select("diaSourceId", "visit", "detector", "ra", "dec", "offset_arcsec"), reason
+    )
+
+
+def _repeated(reruns: Reruns, name: str, side: Side) -> Finding:
+    sources = side.frame("diaSourceId", "visit", "detector", "ra", "dec")
+    pairs = match_images(sources, sources, radius_arcsec=REPEATED_ARCSEC, how="all").pairs
+    pairs = pairs.filter(pl.col("left_index") < pl.col("right_index"))
+    ids = sources["diaSourceId"]
+    found = pl.DataFrame(
+        {
+            "diaSourceId": ids.gather(pairs["left_index"]),
+            "and": ids.gather(pairs["right_index"]),
+            "sep_arcsec": pairs["sep_arcsec"],
+        }
+    )
+    return _found(found)
+
+
+def _unset_flags(reruns: Reruns, name: str, side: Side) -> Finding:
+    unset = _rows(reruns, name, "integrity_unset_flag").sort(
+        "is_bad", "flag", descending=[True, False]
+    )
+    examples = tuple(unset["flag"].head(EXAMPLES).to_list())
+    n_bad = int(unset["is_bad"].sum())
+    reason = f"{n_bad} of them make a source bad" if n_bad else None
+    return Finding(unset.height, examples, reason)
+
+
+#: Every check: what is counted, and how.
+CHECKS: dict[str, tuple[str, Check]] = {
+    "duplicate_dia_source_ids": (
+        "ids that more than one source has (view integrity_duplicate_dia_source)",
+        _of_view("integrity_duplicate_dia_source"),
+    ),
+    "duplicate_object_versions": (
+        "versions of one object that begin at the same time "
+        "(view integrity_duplicate_object_version)",
+        _of_view("integrity_duplicate_object_version"),
+    ),
+    "several_current_versions": (
+        "objects with more than one current version (view integrity_several_current_versions)",
+        _of_view("integrity_several_current_versions"),
+    ),
+    "sources_without_object": (
+        "sources whose object does not exist (view integrity_source_without_object)",
+        _of_view("integrity_source_without_object"),
+    ),
+    "objects_without_sources": (
+        "current objects that no source belongs to (view integrity_object_without_source)",
+        _of_view("integrity_object_without_source"),
+    ),
+    "wrong_n_dia_sources": (
+        "current objects whose nDiaSources is not the number of sources there are "
+        "(view integrity_n_dia_sources)",
+        _n_dia_sources,
+    ),
+    "visits_with_missing_detectors": (
+        "visits that lack a detector which more than half of the visits have "
+        "(view integrity_missing_detector)",
+        _missing_detectors,
+    ),
+    "unusable_positions": (
+        "sources whose ra or dec is NULL, not finite or out of range (view integrity_bad_position)",
+        _of_view("integrity_bad_position"),
+    ),
+    "outside_detector_area": (
+        f"sources whose ra and dec lie more than {OUTSIDE_ARCSEC:g} arcsec from where x, y and "
+        f"the other sources of the image put them ({OUTSIDE_VISIT_ARCSEC:g} arcsec where only "
+        "the other sources of the visit can tell)",
+        _outside,
+    ),
+    "repeated_detections": (
+        f"pairs of sources of one image closer than {REPEATED_ARCSEC:g} arcsec, which are one "
+        "thing detected twice",
+        _repeated,
+    ),
+    "flags_never_set": (
+        "flags that the file holds and no source has set (view integrity_unset_flag)",
+        _unset_flags,
+    ),
+}

@@ -1,0 +1,151 @@
+"""The lists of a comparison: columns to count by, files for other tools, SQL relations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from hitsduck.errors import QueryError, RerunNameError
+from hitsduck.quoting import quote_identifier
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+    from hitsduck.sides import Side
+
+_FORMS = ("parquet", "csv")
+
+
+def values_of(side: Side, key: str | pl.Expr) -> pl.Series:
+    """Return a column or an expression, one value per source of one rerun.
+
+    Parameters
+    ----------
+    side : Side
+    key : str or polars.Expr
+        A column that `Side.frame` knows, a Polars expression over such columns, or
+        a text that is one SQL expression on ``dia_source``.
+
+    Raises
+    ------
+    QueryError
+        It is none of these, or gives no value per source.
+    """
+    if isinstance(key, pl.Expr):
+        roots = tuple(dict.fromkeys(key.meta.root_names()))
+        if not roots:
+            raise QueryError(f"the expression {key} names no column to count by")
+        frame = side.frame(*roots)
+        found = frame.select(key)
+        if found.width != 1 or found.height != frame.height:
+            raise QueryError(f"the expression {key} does not give one value per source")
+        return found.to_series()
+    if key in side.column_names():
+        return side.frame(key).to_series()
+    try:
+        return side.values(key)
+    except QueryError as error:
+        raise QueryError(
+            f"{key!r} is no column and no expression on dia_source ({error}); columns: "
+            f"{', '.join(side.column_names())}"
+        ) from error
+
+
+def write_lists(
+    lists: Mapping[str, pl.DataFrame], folder: Path, *, form: str = "parquet"
+) -> dict[str, Path]:
+    """Write lists of sources, each under its own name, by falling ``psf_snr``.
+
+    Parameters
+    ----------
+    lists : mapping of str to polars.DataFrame
+        Sorted by ``psf_snr``, or ``psf_snr_right`` where there is no such column.
+    folder : Path
+    form : {"parquet", "csv"}
+
+    Returns
+    -------
+    dict of str to Path
+
+    Raises
+    ------
+    QueryError
+        An unknown format.
+    """
+    if form not in _FORMS:
+        raise QueryError(f"the format is {form!r}; it is one of {', '.join(_FORMS)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for name, frame in lists.items():
+        snr = "psf_snr" if "psf_snr" in frame.columns else "psf_snr_right"
+        ids = [column for column in frame.columns if column.startswith("diaSourceId")]
+        ordered = frame.sort(
+            pl.col(snr).fill_nan(None),
+            *ids,
+            descending=[True, *[False] * len(ids)],
+            nulls_last=True,
+        )
+        path = folder / f"{name}.{form}"
+        partial = path.with_suffix(f".{form}.part")
+        if form == "parquet":
+            ordered.write_parquet(partial)
+        else:
+            _as_text(ordered).write_csv(partial, quote_style="non_numeric")
+        partial.replace(path)
+        written[name] = path
+    return written
+
+
+def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame as CSV can hold it: ids as text, so that no reader rounds them."""
+    ids = [name for name in frame.columns if name.startswith(("diaSourceId", "diaObjectId"))]
+    lists = [name for name, kind in frame.schema.items() if isinstance(kind, pl.List)]
+    return frame.with_columns(
+        pl.col(ids).cast(pl.String), *(pl.col(name).list.join(";") for name in lists)
+    )
+
+
+def register(reruns: Reruns, lists: Mapping[str, pl.DataFrame], schema: str | None = None) -> str:
+    """Make native tables of some frames in a schema of their own.
+
+    Parameters
+    ----------
+    reruns : Reruns
+    lists : mapping of str to polars.DataFrame
+    schema : str, optional
+        ``comparison_1``, ``comparison_2`` ... by default, the first that is free.
+
+    Returns
+    -------
+    str
+        The schema.
+
+    Raises
+    ------
+    RerunNameError
+        The schema exists.
+    """
+    connection = reruns.connection
+    rows = connection.execute("select schema_name from duckdb_schemas()").fetchall()
+    taken = {str(name).casefold() for (name,) in rows}
+    if schema is None:
+        number = 1
+        while f"comparison_{number}" in taken:
+            number += 1
+        schema = f"comparison_{number}"
+    elif schema.casefold() in taken:
+        raise RerunNameError(f"a schema {schema!r} exists already; give the comparison another")
+    quoted = quote_identifier(schema)
+    connection.execute(f"create schema {quoted}")
+    cursor = connection.cursor()
+    for name, frame in lists.items():
+        cursor.register("hitsduck_incoming", frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        try:
+            connection.execute(
+                f"create table {quoted}.{quote_identifier(name)} as select * from hitsduck_incoming"
+            )
+        finally:
+            cursor.unregister("hitsduck_incoming")
+    return schema

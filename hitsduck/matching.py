@@ -1,0 +1,155 @@
+"""What matching two reruns gave, source by source: who has a partner, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import polars as pl
+
+from hitsduck.coverage import IMAGE
+from hitsduck.crossmatch import How, Match, match_images, match_pixels
+from hitsduck.masking import reasons
+from hitsduck.sides import MATCH_COLUMNS, Side, read_together
+
+_INDEX = ("left_index", "right_index")
+
+
+class Rule:
+    """How sources of one image are matched: two frames in, a `Match` out.
+
+    Parameters
+    ----------
+    radius_arcsec : float
+        On the sky; not looked at where `radius_px` is given.
+    radius_px : float, optional
+        In pixel coordinates.
+    how : {"mutual", "best1", "best2", "all"}
+    """
+
+    def __init__(self, radius_arcsec: float, radius_px: float | None, how: How) -> None:
+        self.how = how
+        self.radius_px = radius_px
+        self.radius_arcsec = radius_arcsec if radius_px is None else None
+        self._match: Callable[..., Match]
+        if radius_px is None:
+            self.position = ("ra", "dec")
+            self._match = partial(match_images, radius_arcsec=radius_arcsec, how=how)
+        else:
+            self.position = ("x", "y")
+            self._match = partial(match_pixels, radius_px=radius_px, how=how)
+
+    def __call__(self, left: pl.DataFrame, right: pl.DataFrame) -> Match:
+        """Match two frames of sources."""
+        return self._match(left, right)
+
+    def __str__(self) -> str:
+        """Return the radius with its unit."""
+        if self.radius_px is not None:
+            return f"{self.radius_px} px"
+        return f"{self.radius_arcsec} arcsec"
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """One rerun's part of a comparison.
+
+    Attributes
+    ----------
+    side : Side
+        All its sources.
+    rows : polars.Series
+        Row numbers in `side` of the compared ones.
+    match_id : polars.Series
+        For each of `rows` the number of its (first) pair, NULL where it has none.
+    why : polars.Series
+        For each of `rows` why it has no partner, NULL where it has one.
+    """
+
+    side: Side
+    rows: pl.Series
+    match_id: pl.Series
+    why: pl.Series
+
+
+class Matching:
+    """The matched and the unmatched sources of two reruns.
+
+    Parameters
+    ----------
+    left, right : Side
+        One object where a rerun is compared with itself.
+    rule : Rule
+    good : bool
+        Only good sources are compared.
+
+    Attributes
+    ----------
+    sides : tuple of Side
+    rows : tuple of polars.Series
+        Row numbers of the compared sources in each.
+    match : Match
+        Pairs, in numbers of compared sources.
+    """
+
+    def __init__(self, left: Side, right: Side, rule: Rule, *, good: bool) -> None:
+        self.sides = (left, right)
+        self.rule, self.good = rule, good
+        read_together(self.sides, MATCH_COLUMNS)
+        rows, frames = [], []
+        for side in self.sides:
+            frame = side.frame("diaSourceId", *IMAGE, *rule.position)
+            kept = side.frame("is_good")["is_good"].arg_true()
+            rows.append(kept if good else pl.arange(len(side), dtype=pl.UInt32, eager=True))
+            frames.append(frame[kept] if good else frame)
+        self.rows = (rows[0], rows[1])
+        self.match = rule(frames[0], frames[1])
+
+    @cached_property
+    def is_only(self) -> tuple[pl.Series, pl.Series]:
+        """Whether each compared source of left, and of right, is without a partner."""
+        return (self._match_id(0).is_null(), self._match_id(1).is_null())
+
+    @cached_property
+    def n_only(self) -> tuple[int, int]:
+        """How many sources of left, and of right, have no partner."""
+        return (int(self.is_only[0].sum()), int(self.is_only[1].sum()))
+
+    def _match_id(self, side: int) -> pl.Series:
+        """Return for each compared source the number of its first pair, else NULL."""
+        index = _INDEX[side]
+        pairs = self.match.pairs.select(index).with_row_index("match_id")
+        first = pairs.unique(index, keep="first")
+        n_sources = self.rows[side].len()
+        every = pl.DataFrame({index: pl.arange(n_sources, dtype=pl.UInt32, eager=True)})
+        return every.join(first, on=index, how="left", maintain_order="left")["match_id"]
+
+    def unmatched(self, side: int) -> pl.Series:
+        """Return the rows of the sources of one side that have no partner."""
+        return self.rows[side].filter(self.is_only[side])
+
+    @cached_property
+    def reasons(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """``why`` and ``differing_flags`` of the unmatched sources (`hitsduck.masking`)."""
+        left, right = (side.frame(*MATCH_COLUMNS) for side in self.sides)
+        unmatched = (self.unmatched(0), self.unmatched(1))
+        match = self.rule if self.good else self._match_again
+        return reasons(left, right, unmatched, match, position=self.rule.position)
+
+    def _match_again(self, left: pl.DataFrame, right: pl.DataFrame) -> Match:
+        """Return the match of all sources, where that is what was compared."""
+        return self.match
+
+    @cached_property
+    def compared(self) -> dict[str, Compared]:
+        """``left`` and ``right``, source by source."""
+        parts = {}
+        for side, name in enumerate(("left", "right")):
+            rows = self.rows[side]
+            why = self.reasons[side].select("why", self.unmatched(side).alias("row"))
+            told = pl.DataFrame({"row": rows}).join(
+                why, on="row", how="left", maintain_order="left"
+            )
+            parts[name] = Compared(self.sides[side], rows, self._match_id(side), told["why"])
+        return parts

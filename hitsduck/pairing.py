@@ -1,0 +1,111 @@
+"""Frames of a comparison: matched pairs with their differences, and what is left over.
+
+Frames in, frames out.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from hitsduck.coverage import IMAGE
+
+_DEGREE_ARCSEC = 3600.0
+
+
+def pair_frame(left: pl.DataFrame, right: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Put the two sources of every pair side by side, with their differences.
+
+    Parameters
+    ----------
+    left, right : polars.DataFrame
+        One row per compared source: ``visit``, ``detector``, ``ra``, ``dec`` (deg),
+        ``x``, ``y`` (px), ``psfFlux`` (nJy) and any others.
+    pairs : polars.DataFrame
+        One row per pair: ``left_index``, ``right_index``, ``sep_arcsec`` or
+        ``sep_px``, ``is_ambiguous``.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per pair: ``visit``, ``detector``, every other column once with
+        ``_left`` and once with ``_right``, the separation, ``is_ambiguous``, and,
+        right less left, ``delta_ra_arcsec`` (on the sky: times the cosine of the mean
+        declination, through RA 0 the short way), ``delta_dec_arcsec``,
+        ``delta_x_px``, ``delta_y_px``, ``delta_psf_flux_njy``; and
+        ``psf_flux_ratio``, right over left, NULL where left is 0.
+    """
+    others = [name for name in left.columns if name not in IMAGE]
+    side_by_side = pl.concat(
+        [
+            left[pairs["left_index"]].rename({name: f"{name}_left" for name in others}),
+            right[pairs["right_index"]]
+            .select(others)
+            .rename({name: f"{name}_right" for name in others}),
+            pairs.drop("left_index", "right_index"),
+        ],
+        how="horizontal",
+    )
+    return side_by_side.with_columns(
+        _delta_ra_arcsec().alias("delta_ra_arcsec"),
+        ((pl.col("dec_right") - pl.col("dec_left")) * _DEGREE_ARCSEC).alias("delta_dec_arcsec"),
+        (pl.col("x_right") - pl.col("x_left")).alias("delta_x_px"),
+        (pl.col("y_right") - pl.col("y_left")).alias("delta_y_px"),
+        (pl.col("psfFlux_right") - pl.col("psfFlux_left")).alias("delta_psf_flux_njy"),
+        pl.when(pl.col("psfFlux_left") != 0)
+        .then(pl.col("psfFlux_right") / pl.col("psfFlux_left"))
+        .alias("psf_flux_ratio"),
+    )
+
+
+def _delta_ra_arcsec() -> pl.Expr:
+    turn = pl.col("ra_right") - pl.col("ra_left")
+    short_way = turn - 360.0 * (turn / 360.0).round()
+    mean_dec = (pl.col("dec_left") + pl.col("dec_right")) / 2.0
+    return short_way * mean_dec.radians().cos() * _DEGREE_ARCSEC
+
+
+def counts_by(
+    keys: tuple[pl.DataFrame, pl.DataFrame],
+    only: tuple[pl.Series, pl.Series],
+    pairs: pl.DataFrame,
+) -> pl.DataFrame:
+    """Count the sources of a comparison by the values of some columns.
+
+    Parameters
+    ----------
+    keys : tuple of polars.DataFrame
+        Of left and of right: one row per compared source, the columns to count by.
+    only : tuple of polars.Series
+        Whether each source is without a partner.
+    pairs : polars.DataFrame
+        ``left_index`` and ``right_index``.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per value, sorted by it, NULL last: the columns, ``n_left``,
+        ``n_right``, ``n_matched`` (pairs of which both sources have the value),
+        ``n_left_only``, ``n_right_only``, ``change`` (n_right - n_left).
+    """
+    names = keys[0].columns
+    parts = []
+    for side, frame, alone in zip(("left", "right"), keys, only, strict=True):
+        parts.append(
+            frame.with_columns(alone.alias("is_only"))
+            .group_by(names)
+            .agg(pl.len().alias(f"n_{side}"), pl.col("is_only").sum().alias(f"n_{side}_only"))
+        )
+    of_left, of_right = keys[0][pairs["left_index"]], keys[1][pairs["right_index"]]
+    agrees = pl.Series([True]).new_from_index(0, pairs.height)
+    for name in names:
+        agrees &= of_left[name].eq_missing(of_right[name])
+    parts.append(of_left.filter(agrees).group_by(names).len("n_matched"))
+    table = parts[0]
+    for part in parts[1:]:
+        table = table.join(part, on=names, how="full", coalesce=True, nulls_equal=True)
+    counts = ("n_left", "n_right", "n_matched", "n_left_only", "n_right_only")
+    return (
+        table.select(*names, *(pl.col(name).fill_null(0).cast(pl.Int64) for name in counts))
+        .with_columns((pl.col("n_right") - pl.col("n_left")).alias("change"))
+        .sort(names, nulls_last=True)
+    )

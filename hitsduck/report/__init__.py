@@ -1,0 +1,253 @@
+"""One report on some reruns that a colleague opens offline: this composes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hitsduck
+from hitsduck import chartdata
+from hitsduck.charts.theme import many
+from hitsduck.errors import OutputError
+from hitsduck.gallery import Wanted
+from hitsduck.page import Cell, Column, Page, Part, Section, Table, Text, write_atomically
+from hitsduck.report import comparing, formats, provenance
+from hitsduck.report.pictures import UNTOLD, figures
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+
+#: Sections of pictures: id, title, the pictures.
+_PICTURES = (
+    (
+        "sky",
+        "On the sky",
+        ("sky_difference", "sky_overplot", "sky_zoom", "sky_map"),
+    ),
+    (
+        "detectors",
+        "On the detectors",
+        ("detector_frame", "detector_density", "focal_plane"),
+    ),
+    ("visits", "Visits and nights", ("visits", "nights", "seeing", "visit_grid")),
+    ("fluxes", "Flags and fluxes", ("flags", "distributions")),
+    (
+        "objects",
+        "Objects",
+        ("sources_per_object", "objects_on_sky", "object_sources", "light_curve"),
+    ),
+)
+#: Pictures that take two reruns.
+_COMPARING = ("sky_difference", "sky_overplot", "sky_zoom")
+
+
+def write_report(
+    reruns: Reruns,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    compare: Sequence[str] | None = None,
+    radius_arcsec: float = 0.5,
+    where: str | None = None,
+    command: str | None = None,
+    form: str | None = None,
+) -> Path:
+    """Write one self-contained report on some reruns.
+
+    Parameters
+    ----------
+    reruns : Reruns
+    path : path-like
+        The file; it is replaced at once, when the report is complete. Folders above it
+        are made.
+    title : str, optional
+    compare : pair of str, optional
+        Names of the two reruns that are compared; the last two by default.
+    radius_arcsec : float
+        Largest separation of a matched pair.
+    where : str, optional
+        One expression on ``dia_source``: only such sources are counted and compared.
+    command : str, optional
+        What made the report, for its provenance.
+    form : {"html", "md", "json", "pdf"}, optional
+        By default by the file's suffix, HTML where it has none of these. The JSON holds
+        every number of the page; PDF needs a Chromium.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    RerunNameError, QueryError, MatchError
+        A name, the condition or the radius is not possible. What merely cannot be told
+        of these files (edges without a known camera, say) is stated on the page.
+    OutputError
+        The file cannot be written there, or not in that form.
+
+    Examples
+    --------
+    >>> write_report(reruns, "report.html")  # doctest: +SKIP
+    """
+    file = Path(path)
+    chosen = formats.chosen_form(file, form)
+    page = compose(
+        reruns,
+        title=title,
+        compare=compare,
+        radius_arcsec=radius_arcsec,
+        where=where,
+        command=command,
+    )
+    content = formats.rendered(page, chosen)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, content)
+    except OSError as error:
+        raise OutputError(f"the report cannot be written to {file}: {error.strerror}") from error
+    return file
+
+
+def compose(
+    reruns: Reruns,
+    *,
+    title: str | None = None,
+    compare: Sequence[str] | None = None,
+    radius_arcsec: float = 0.5,
+    where: str | None = None,
+    command: str | None = None,
+) -> Page:
+    """Gather everything that the report says; parameters as for `write_report`."""
+    wanted = Wanted(reruns, compare=compare, radius_arcsec=radius_arcsec, where=where)
+    problem = _comparison_problem(wanted)
+    chartdata.read_together(reruns, reruns.names, where, needed=("dia_source", "dia_object"))
+    counts = chartdata.counts_wide(reruns, where=where)
+    names = reruns.names
+    sections = [_counts_section(wanted, counts)]
+    if problem is None:
+        builders: tuple[tuple[str, str, Callable[[Wanted], Section]], ...] = (
+            ("comparison", "Comparison", comparing.comparison_section),
+            ("edges", "Distance to the edges", comparing.edges_section),
+            ("explanation", "What the change is made of", comparing.explanation_section),
+            ("turnover", "What became of the objects", comparing.turnover_section),
+            ("strongest", "The strongest new and gone sources", comparing.strongest_section),
+        )
+        sections += [_told(wanted, *builder) for builder in builders]
+    else:
+        sections.append(Section("comparison", "Comparison", missing=problem))
+    for name, heading, pictures in _PICTURES:
+        shown = [p for p in pictures if problem is None or p not in _COMPARING]
+        sections.append(Section(name, heading, figures(wanted, shown)))
+    sections.append(_told(wanted, "integrity", "Integrity", provenance.integrity_section))
+    src = provenance.src_section(wanted)
+    sections += [src] if src else []
+    sections.append(provenance.provenance_section(wanted, command))
+    return Page(
+        title=title or (f"DIA sources of {names[0]}" if len(names) == 1 else _listed(names)),
+        verdict=_verdict(wanted) if problem is None else None,
+        subtitle=_subtitle(reruns, where),
+        findings=[
+            *_count_findings(counts),
+            *(comparing.findings(wanted) if problem is None else []),
+        ],
+        sections=sections,
+        version=hitsduck.__version__,
+        made_at=provenance.moment(datetime.now(UTC).timestamp()),
+    )
+
+
+def _comparison_problem(wanted: Wanted) -> str | None:
+    """Return why nothing can be compared, and what to do; None where it can."""
+    if wanted.compare is None and len(wanted.reruns) < 2:
+        return "Only one rerun was given, so there is nothing to compare. Name a second one."
+    try:
+        _ = wanted.comparison
+    except UNTOLD as error:
+        return f"The reruns cannot be compared: {error}"
+    return None
+
+
+def _told(wanted: Wanted, name: str, heading: str, build: Callable[[Wanted], Section]) -> Section:
+    try:
+        return build(wanted)
+    except UNTOLD as error:
+        return Section(name, heading, missing=str(error))
+
+
+def _verdict(wanted: Wanted) -> str:
+    left, right = wanted.pair
+    return f"{left} to {right}: {wanted.comparison.verdict()}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _growth(new: int, old: int) -> str:
+    return f"{(new - old) / old:+.1%}" if old else "from none"
+
+
+def _subtitle(reruns: Reruns, where: str | None) -> str:
+    flags = ", ".join(reruns.bad_flags)
+    good = f"A good source has none of these flags set: {flags} (set {reruns.flag_set})."
+    return f"{good} Only sources with {where} are counted." if where else good
+
+
+def _count_findings(counts: Sequence[dict[str, Any]]) -> list[str]:
+    first, last = counts[0], counts[-1]
+    if len(counts) == 1:
+        return [
+            f"{last['rerun']} has {many(last['n_dia_sources'])} DIA sources, of them "
+            f"{many(last['n_good_dia_sources'])} good, and {many(last['n_dia_objects'])} DIA "
+            f"objects, {many(last['n_good_dia_objects'])} of them with a good source."
+        ]
+    changes = [
+        f"{many(last[name])} {words} against {many(first[name])} "
+        f"({_growth(last[name], first[name])})"
+        for name, words in chartdata.QUANTITIES.items()
+        if "good" not in name
+    ]
+    return [f"{last['rerun']} has {changes[0]} in {first['rerun']}, and {changes[1]}."]
+
+
+def _counts_section(wanted: Wanted, counts: Sequence[dict[str, Any]]) -> Section:
+    first = counts[0]
+    rows = [
+        [
+            Cell(row["rerun"]),
+            *(
+                Cell(
+                    many(row[name]),
+                    row[name],
+                    f"{row[name] - first[name]:+,} ({_growth(row[name], first[name])})"
+                    if row is not first
+                    else None,
+                )
+                for name in chartdata.QUANTITIES
+            ),
+        ]
+        for row in counts
+    ]
+    against = f", with the difference to {first['rerun']}" if len(counts) > 1 else ""
+    table = Table(
+        caption=f"Counts{against}",
+        columns=[
+            Column("rerun", is_number=False),
+            *(Column(words) for words in chartdata.QUANTITIES.values()),
+        ],
+        rows=rows,
+    )
+    parts: list[Part] = [table, *figures(wanted, ["counts"])]
+    if len(counts) > 2:
+        parts += figures(wanted, ["trend"])
+    if wanted.where:
+        words = f"Only sources that fulfil {wanted.where} are counted, and objects with such one."
+        parts.insert(0, Text(words))
+    return Section("counts", "Counts", parts)
+
+
+__all__ = ["compose", "write_report"]

@@ -1,0 +1,190 @@
+"""The search for causes: take the strongest, take its sources out, test the rest again."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+
+from hitsduck.counting import (
+    Bools,
+    Floats,
+    Rows,
+    Value,
+    count_pairs,
+    count_singles,
+    joined,
+    pair_values,
+    rows_of,
+    single_values,
+)
+from hitsduck.dimensions import Dimension
+from hitsduck.significance import Counts, Tests, false_discovery_rates, score_values
+
+#: A pair of values that fewer sources have is not looked at.
+FEWEST_IN_PAIR = 20
+# With fewer siblings than this a value is judged by its own scatter.
+_FEWEST_SIBLINGS = 5
+# Cells of (unit, value) that are tested in one go.
+_BLOCK_CELLS = 4_000_000
+
+
+class Search:
+    """The forward selection of causes.
+
+    Attributes
+    ----------
+    values : list of Value
+        All values looked at; the arrays below have one element each.
+    tests : Tests
+        Of all sources.
+    q_value : numpy.ndarray
+        Of `tests`.
+    p_conditional, q_conditional : numpy.ndarray
+        For a cause, when it was chosen; for the others, after the last cause was taken
+        out. NaN where no source is left.
+    causes : list of int
+        Positions in `values`, strongest first.
+    consequence_of : numpy.ndarray
+        Position in `causes` of the one after which a value was no longer significant; -1
+        for none.
+    weight : numpy.ndarray
+        How telling a value's dimension is.
+    """
+
+    def __init__(
+        self,
+        dimensions: list[Dimension],
+        rows: Rows,
+        *,
+        depth: int,
+        min_change: float,
+        min_share: float,
+        alpha: float,
+        most_causes: int,
+        chance: bool,
+    ) -> None:
+        self._dimensions, self._rows = dimensions, rows
+        self._singles = single_values(dimensions)
+        self._pairs: list[Value] = []
+        counts = count_singles(dimensions, rows)
+        if depth > 1:
+            self._pairs, more = pair_values(dimensions, rows, counts, fewest=FEWEST_IN_PAIR)
+            counts = joined([counts, more])
+        first_of = np.cumsum([0, *(len(d.labels) for d in dimensions)])
+        self._parents = np.array(
+            [[first_of[d] + k for d, k in v.places] for v in self._pairs], dtype=np.int64
+        ).reshape(-1, 2)
+        # the dimension of each single value whose siblings are expected to scatter alike
+        self._siblings = np.array(
+            [d if dimensions[d].alike else -1 for v in self._singles for d, _ in v.places],
+            dtype=np.int64,
+        )
+        self._min_change, self._chance = min_change, chance
+        self._margin_sources = min_share * float(counts.left_all.sum())
+        self.values = [*self._singles, *self._pairs]
+        self.weight = np.array([v.weight for v in self.values])
+        self.tests = self._test(counts)
+        self.q_value = false_discovery_rates(self.tests.p_value)
+        self.p_conditional, self.q_conditional = self.tests.p_value.copy(), self.q_value.copy()
+        self.causes: list[int] = []
+        self.consequence_of = np.full(len(self.values), -1)
+        self._select(counts, alpha, most_causes)
+
+    def _select(self, counts: Counts, alpha: float, most_causes: int) -> None:
+        tests, q_value = self.tests, self.q_value
+        remaining = np.ones(len(self._rows.cell), dtype=bool)
+        is_open = np.ones(len(self.values), dtype=bool)
+        while len(self.causes) < most_causes:
+            leading = np.flatnonzero((q_value < alpha) & tests.leads & is_open)
+            if not len(leading):
+                break
+            cause = int(leading[np.argmax(tests.gain[leading] * self.weight[leading])])
+            self.causes.append(cause)
+            is_open[cause] = False
+            chosen = remaining & rows_of(self.values[cause], self._dimensions)
+            remaining &= ~chosen
+            counts = counts.minus(self.count(chosen))
+            was = q_value < alpha
+            tests = self._test(counts)
+            q_value = false_discovery_rates(tests.p_value)
+            now = q_value < alpha
+            self.consequence_of[was & ~now] = len(self.causes) - 1
+            self.consequence_of[now] = -1
+            empty = tests.n_left + tests.n_right == 0
+            self.p_conditional[is_open] = np.where(empty, np.nan, tests.p_value)[is_open]
+            self.q_conditional[is_open] = np.where(empty, np.nan, q_value)[is_open]
+        self.consequence_of[self.causes] = -1
+
+    def count(self, chosen: Bools) -> Counts:
+        """Count a part of the sources by unit and value."""
+        dimensions, rows = [d.part(chosen) for d in self._dimensions], self._rows.of(chosen)
+        counts = count_singles(dimensions, rows)
+        if self._pairs:
+            counts = joined([counts, count_pairs(dimensions, self._pairs, rows)])
+        return counts
+
+    def _test(self, counts: Counts) -> Tests:
+        """Test all values, single ones first: pairs scatter as their two values do."""
+        n_singles = len(self._singles)
+        singles = _columns(counts, slice(0, n_singles))
+        spread, pooled = self._spread(singles)
+        found = [self._score(singles, spread, pooled)]
+        own = np.where(pooled, spread, found[0].dispersion)
+        step = max(1, _BLOCK_CELLS // max(1, len(counts.left)))
+        for start in range(n_singles, len(self.values), step):
+            stop = min(start + step, len(self.values))
+            parents = self._parents[start - n_singles : stop - n_singles]
+            found.append(
+                self._score(
+                    _columns(counts, slice(start, stop)),
+                    own[parents].max(axis=1),
+                    np.asarray(pooled[parents].all(axis=1)),
+                )
+            )
+        tests = Tests(
+            **{
+                name: np.concatenate([getattr(t, name) for t in found])
+                for name in (f.name for f in fields(Tests))
+            }
+        )
+        if not self._chance:
+            tests.p_value[:] = np.nan
+        return tests
+
+    def _spread(self, singles: Counts) -> tuple[Floats, Bools]:
+        """Return the dispersion that siblings share, and for which values it is known.
+
+        The median over the siblings: a value that stands out in a few units does not
+        hide behind the scatter that it makes itself.
+        """
+        raw = self._score(singles, 1.0, np.zeros(len(self._singles), dtype=bool)).dispersion
+        present = singles.left.sum(axis=0) + singles.right.sum(axis=0) > 0
+        spread = np.ones(len(self._singles))
+        pooled = np.zeros(len(self._singles), dtype=bool)
+        for dimension in np.unique(self._siblings[self._siblings >= 0]):
+            siblings = (self._siblings == dimension) & present
+            if siblings.sum() >= _FEWEST_SIBLINGS:
+                spread[siblings] = np.median(raw[siblings])
+                pooled |= siblings
+        return spread, pooled
+
+    def _score(self, counts: Counts, dispersion: Floats | float, pooled: Bools) -> Tests:
+        return score_values(
+            counts,
+            min_change=self._min_change,
+            margin_sources=self._margin_sources,
+            dispersion=dispersion,
+            pooled=pooled,
+        )
+
+
+def _columns(counts: Counts, at: slice) -> Counts:
+    return Counts(
+        counts.left[:, at],
+        counts.right[:, at],
+        counts.left_all,
+        counts.right_all,
+        counts.unmatched[at],
+        counts.unmatched_all,
+    )

@@ -1,0 +1,159 @@
+"""The sources of one rerun as a comparison holds them: columns, read when needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from hitsduck import guard, views
+from hitsduck.errors import QueryError, RerunChangedError
+from hitsduck.quoting import quote_identifier
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+
+#: What a match needs, on the sky or in pixels, and the questions whether a source was
+#: only reflagged and how far it lies from an edge.
+MATCH_COLUMNS = (
+    "diaSourceId",
+    "visit",
+    "detector",
+    "ra",
+    "dec",
+    "x",
+    "y",
+    "is_good",
+    "good_definition_bits",
+)
+_ID = "diaSourceId"
+#: Views with one row per source, the plainest first: a column is read from the first
+#: that has it.
+_SOURCE_VIEWS = ("dia_source", "dia_source_edge", "dia_source_focal_plane")
+#: Files that are read at the same time; each scan takes one core.
+_READERS = 4
+
+
+class Side:
+    """All sources of one rerun, in order of diaSourceId.
+
+    Parameters
+    ----------
+    reruns : Reruns
+    name : str
+        Of the rerun.
+    where : str, optional
+        One expression on ``dia_source``: only sources that fulfil it.
+
+    Raises
+    ------
+    RerunNameError, QueryError
+    """
+
+    def __init__(self, reruns: Reruns, name: str, where: str | None = None) -> None:
+        self.reruns = reruns
+        self.name = name
+        self.where = where
+        self.path: Path = reruns[name].path
+        self._columns: dict[str, pl.Series] = {}
+        self._lock = threading.RLock()
+        reruns.scope(name, "dia_source", where)
+
+    def __len__(self) -> int:
+        """Return the number of sources."""
+        return self.frame(_ID).height
+
+    def frame(self, *columns: str) -> pl.DataFrame:
+        """Return columns of all sources, reading those that are not there yet.
+
+        Parameters
+        ----------
+        *columns : str
+            Of ``dia_source``, ``dia_source_edge`` or ``dia_source_focal_plane``; one
+            named twice comes once.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per source, in order of diaSourceId; the same rows every time.
+
+        Raises
+        ------
+        QueryError
+            A column does not exist.
+        InstrumentError
+            A column needs the camera, which is not known.
+        """
+        with self._lock:
+            asked = list(dict.fromkeys(columns))
+            missing = [name for name in asked if name not in self._columns]
+            for view in _SOURCE_VIEWS:
+                known = views.documented_columns(views.view_named(view))
+                of_view = [name for name in missing if name in known]
+                if of_view:
+                    self._read(view, {name: quote_identifier(name) for name in of_view})
+                    missing = [name for name in missing if name not in of_view]
+            if missing:
+                raise QueryError(
+                    f"rerun {self.name!r}: no column {', '.join(missing)}; there are: "
+                    f"{', '.join(self.column_names())}"
+                )
+            return pl.DataFrame([self._columns[name] for name in asked])
+
+    @staticmethod
+    def column_names() -> list[str]:
+        """Return the columns that `frame` can give."""
+        names: dict[str, None] = {}
+        for view in _SOURCE_VIEWS:
+            names |= dict.fromkeys(views.documented_columns(views.view_named(view)))
+        return list(names)
+
+    def values(self, expression: str) -> pl.Series:
+        """Return an SQL expression on ``dia_source``, one value per source.
+
+        Raises
+        ------
+        QueryError
+            Not one expression, or it cannot be bound.
+        """
+        with self._lock:
+            if expression not in self._columns:
+                guard.check_condition(self.reruns.connection, expression)
+                self._read("dia_source", {expression: f"(\n{expression}\n)"})
+            return self._columns[expression]
+
+    def _read(self, view: str, terms: dict[str, str]) -> None:
+        relation = self.reruns.scope(self.name, view, self.where)
+        selected = ", ".join(
+            f"{term} as {quote_identifier(name)}" for name, term in terms.items() if name != _ID
+        )
+        asked = f"{quote_identifier(_ID)}, {selected}" if selected else quote_identifier(_ID)
+        frame = self.reruns.query(f"select {asked} from {relation}").polars()
+        if not frame[_ID].is_sorted() or frame[_ID].has_nulls():
+            # Rows of one id stay in the order of the file.
+            frame = frame.with_row_index("").sort(_ID, "", nulls_last=True).drop("")
+        if _ID in self._columns and not frame[_ID].equals(self._columns[_ID], null_equal=True):
+            raise self._changed()
+        for series in frame:
+            self._columns.setdefault(series.name, series)
+
+    def _changed(self) -> RerunChangedError:
+        return RerunChangedError(
+            f"rerun {self.name!r} ({self.path}): gave other rows than before"
+            + (f"; is the condition {self.where!r} the same each time?" if self.where else "")
+        )
+
+
+def read_together(sides: Iterable[Side], columns: Sequence[str]) -> None:
+    """Read columns of several reruns, each file in a thread of its own."""
+    distinct = list({id(side): side for side in sides}.values())
+    if len(distinct) < 2:
+        for side in distinct:
+            side.frame(*columns)
+        return
+    with ThreadPoolExecutor(min(len(distinct), _READERS)) as pool:
+        list(pool.map(lambda side: side.frame(*columns), distinct))

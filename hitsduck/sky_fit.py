@@ -1,0 +1,149 @@
+"""Whether sky positions agree with pixel positions, image by image. Frames in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from hitsduck.crossmatch_sky import Floats, unit_vectors
+
+Complexes = npt.NDArray[np.complex128]
+Ints = npt.NDArray[np.int64]
+
+_ARCSEC = 3600.0 * 180.0 / np.pi
+#: Two sources tell the scale where it agrees with that of the whole rerun within this
+#: part; optical distortion is several times smaller (3 per cent at the worst).
+_SCALE_TOLERANCE = 0.1
+#: Each source is looked at with those so many places further on in its image, and with
+#: the one half way round: all pairs of up to five sources, most of them far apart.
+_PARTNERS = (1, 3)
+#: Offset (arcsec) given to a position on the other side of the sky.
+_FAR_ARCSEC = 1e7
+
+
+def sky_offsets(sources: pl.DataFrame, *, by: Sequence[str] = ("visit", "detector")) -> pl.Series:
+    """Measure how far sky positions lie from where pixel positions put them.
+
+    Every image gets a shift, a rotation and a scale (and all images one parity) from
+    pixels to the tangent plane, as medians over pairs of its sources, so that a few
+    wrong positions do not matter. What is left over for a right position is the optical
+    distortion within one detector, a few arcsec.
+
+    Parameters
+    ----------
+    sources : polars.DataFrame
+        One row per source: the columns of `by`, ``ra``, ``dec`` (deg), ``x``, ``y``
+        (px).
+    by : sequence of str
+        Columns that tell images apart.
+
+    Returns
+    -------
+    polars.Series
+        For each row the offset in arcsec; NULL where it cannot be told: a position is
+        missing, or no two sources of the image agree on its scale.
+    """
+    offsets = pl.Series("offset_arcsec", [None], dtype=pl.Float64).new_from_index(0, sources.height)
+    numbered = sources.select(*by, "ra", "dec", "x", "y").with_row_index("row")
+    finite = pl.all_horizontal(pl.col(name).is_finite() for name in ("ra", "dec", "x", "y"))
+    kept = numbered.filter(finite & (pl.col("dec").abs() <= 90.0)).drop_nulls()
+    if kept.height < 2:
+        return offsets
+    kept = kept.sort(*by, "row")
+    image = kept.select(pl.struct(by).rle_id().alias("image"))["image"].to_numpy().astype(np.int64)
+    sky = _tangent_plane(kept["ra"].to_numpy(), kept["dec"].to_numpy(), image)
+    pixel = kept["x"].to_numpy() + 1j * kept["y"].to_numpy()
+    found = _offsets(image, sky, pixel)
+    known = np.isfinite(found)
+    told = pl.DataFrame(
+        {"row": kept["row"].filter(pl.Series(known)), "offset_arcsec": found[known]}
+    )
+    return numbered.select("row").join(told, on="row", how="left", maintain_order="left")[
+        "offset_arcsec"
+    ]
+
+
+def _tangent_plane(ra_deg: Floats, dec_deg: Floats, image: Ints) -> Complexes:
+    """Return east + i north (arcsec) of each source around the middle of its image."""
+    xyz = unit_vectors(ra_deg, dec_deg)
+    middle = np.stack([_median(axis, image) for axis in xyz])
+    middle /= np.maximum(np.sqrt((middle**2).sum(axis=0)), 1e-12)
+    flat = np.maximum(np.hypot(middle[0], middle[1]), 1e-12)
+    east = np.stack([-middle[1] / flat, middle[0] / flat, np.zeros_like(flat)])
+    north = np.cross(middle.T, east.T).T
+    along = (xyz * middle[:, image]).sum(axis=0)
+    offset = (xyz * east[:, image]).sum(axis=0) + 1j * (xyz * north[:, image]).sum(axis=0)
+    is_near = along > 0.1
+    return np.where(is_near, offset / np.where(is_near, along, 1.0) * _ARCSEC, _FAR_ARCSEC)
+
+
+def _offsets(image: Ints, sky: Complexes, pixel: Complexes) -> Floats:
+    """Return each source's offset in arcsec, NaN where it cannot be told."""
+    first, second = _pairs(image)
+    pixels = pixel[first] - pixel[second]
+    apart = sky[first] - sky[second]
+    usable = (np.abs(apart) > 0) & (np.abs(pixels) > 0)
+    if not usable.any():
+        return np.full(image.size, np.nan)
+    first, pixels, apart = first[usable], pixels[usable], apart[usable]
+    scale = np.median(np.abs(apart) / np.abs(pixels))
+    agrees = np.abs(np.abs(apart) / np.abs(pixels) / scale - 1.0) < _SCALE_TOLERANCE
+    first, pixels, apart = first[agrees], pixels[agrees], apart[agrees]
+    if not first.size:
+        return np.full(image.size, np.nan)
+    n_images = int(image[-1]) + 1
+    fits = [
+        _fit(image, sky, pixel, first, apart / turned, turned_pixel, n_images)
+        for turned, turned_pixel in ((pixels, pixel), (pixels.conj(), pixel.conj()))
+    ]
+    # The right parity leaves next to nothing, the wrong one as much as the image is wide.
+    return min(fits, key=lambda offsets: float(np.nanmedian(offsets)))
+
+
+def _fit(
+    image: Ints,
+    sky: Complexes,
+    pixel: Complexes,
+    first: Ints,
+    slope: Complexes,
+    turned: Complexes,
+    n_images: int,
+) -> Floats:
+    """Return the offsets from ``sky = slope * turned + shift``, image by image."""
+    of_image = np.full(n_images, np.nan + 0j)
+    has_slope = np.unique(image[first])
+    number = np.searchsorted(has_slope, image[first])
+    of_image[has_slope] = _median(slope.real, number) + 1j * _median(slope.imag, number)
+    left_over = sky - of_image[image] * turned
+    shift = _median(left_over.real, image) + 1j * _median(left_over.imag, image)
+    offsets: Floats = np.abs(left_over - shift[image])
+    return offsets
+
+
+def _pairs(image: Ints) -> tuple[Ints, Ints]:
+    """Return pairs of sources of one image; sources must be in order of images."""
+    start = np.flatnonzero(np.diff(image, prepend=-1))
+    count = np.diff(start, append=image.size)
+    place = np.arange(image.size) - start[image]
+    size = count[image]
+    pairs = []
+    for step in (*_PARTNERS, None):
+        ahead = np.full(image.size, step) if step is not None else size // 2
+        has_partner = np.flatnonzero((ahead > 0) & (ahead < size))
+        partner = (place + ahead) % np.maximum(size, 1) + start[image]
+        pairs.append((has_partner, partner[has_partner]))
+    first = np.concatenate([pair[0] for pair in pairs])
+    second = np.concatenate([pair[1] for pair in pairs])
+    return first, second
+
+
+def _median(values: Floats, group: Ints) -> Floats:
+    """Return the median of each group; groups are numbered 0 to k - 1 without a gap."""
+    frame = pl.DataFrame({"group": group, "value": values})
+    found: Floats = (
+        frame.group_by("group").agg(pl.col("value").median()).sort("group")["value"].to_numpy()
+    )
+    return found

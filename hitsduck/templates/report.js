@@ -1,0 +1,84 @@
+"use strict";
+// Draws the charts, and makes the tables sortable and copyable. Asks no server.
+(async () => {
+  const specs = JSON.parse(document.getElementById("charts").textContent);
+  for (const holder of document.querySelectorAll(".chart[data-chart]")) {
+    const spec = specs[holder.dataset.chart];
+    try {
+      await vegaEmbed(holder, spec, {
+        mode: "vega-lite",
+        renderer: "svg",
+        actions: { export: true, source: false, compiled: false, editor: false },
+        downloadFileName: holder.dataset.chart,
+        tooltip: { theme: "custom" },
+      });
+      holder.dataset.drawn = "yes";
+    } catch (error) {
+      holder.textContent = "This chart could not be drawn: " + error.message;
+      console.error(error);
+    }
+  }
+  document.documentElement.dataset.drawn = "yes";
+})();
+
+const valueOf = (row, column) => {
+  const cell = row.cells[column];
+  return cell.dataset.value ?? cell.textContent.trim();
+};
+
+const compareCells = (a, b) => {
+  const [x, y] = [Number(a), Number(b)];
+  const numbers = a !== "" && b !== "" && !Number.isNaN(x) && !Number.isNaN(y);
+  return numbers ? x - y : String(a).localeCompare(String(b));
+};
+
+const tableText = (table) =>
+  [...table.rows]
+    .map((row) => [...row.cells].map((cell) => cell.dataset.value ?? cell.innerText.trim()).join("\t"))
+    .join("\n");
+
+const copyText = async (text) => {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+};
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "sort";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const rows = [...table.tBodies[0].rows];
+      rows.sort((a, b) => compareCells(valueOf(a, column), valueOf(b, column)));
+      if (down) rows.reverse();
+      table.tBodies[0].append(...rows);
+    });
+  });
+}
+
+for (const table of document.querySelectorAll("table")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.textContent = "Copy table";
+  button.addEventListener("click", async () => {
+    await copyText(tableText(table));
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy table"; }, 1500);
+  });
+  table.closest(".scroll").after(button);
+}

@@ -1,0 +1,331 @@
+"""Object turnover: which objects two reruns share, split, merge or regroup.
+
+Objects of both reruns are the nodes of a graph, pairs of matched sources its edges; a
+group is a connected component. Frames in, a table and a frame out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from hitsduck.components import connected_components
+from hitsduck.crossmatch import How, match_sky
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+
+#: What can become of an object, in the order of the table.
+KINDS = ("same", "split", "merged", "regrouped", "gone", "new")
+_EXAMPLES = 5
+_OBJECT_COLUMNS = ("diaObjectId", "ra", "dec", "nDiaSources")
+
+
+@dataclass(frozen=True, eq=False)
+class Turnover:
+    """What became of the objects of two reruns.
+
+    Attributes
+    ----------
+    objects : polars.DataFrame
+        One row per object: ``side`` (``left``, ``right``), ``diaObjectId``,
+        ``n_sources`` (compared ones), ``group`` (number of its group), ``kind``.
+    n_left_objects, n_right_objects : int
+        Objects with at least one compared source.
+    n_left_without_object, n_right_without_object : int
+        Compared sources that belong to no object; they link nothing.
+    """
+
+    objects: pl.DataFrame
+    n_left_objects: int
+    n_right_objects: int
+    n_left_without_object: int
+    n_right_without_object: int
+
+    def table(self) -> pl.DataFrame:
+        """Count what became of the objects.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per kind, always all six: ``kind`` (``same``: one object in each;
+            ``split``: one in left, several in right; ``merged``: several in left, one
+            in right; ``regrouped``: several in both; ``gone``: in left alone;
+            ``new``: in right alone), ``n_groups``, ``n_left_objects``,
+            ``n_right_objects``, ``n_left_sources``, ``n_right_sources``,
+            ``examples`` (up to five groups as text, ``1 + 2 -> 3``).
+        """
+        side = pl.col("side")
+        ids = pl.col("diaObjectId").cast(pl.String)
+        groups = self.objects.group_by("kind", "group").agg(
+            (side == "left").sum().alias("n_left_objects"),
+            (side == "right").sum().alias("n_right_objects"),
+            pl.col("n_sources").filter(side == "left").sum().alias("n_left_sources"),
+            pl.col("n_sources").filter(side == "right").sum().alias("n_right_sources"),
+        )
+        shown = groups.sort("group").group_by("kind", maintain_order=True).head(_EXAMPLES)
+        examples = (
+            self.objects.join(shown.select("group"), on="group", how="semi")
+            .sort("group", "diaObjectId")
+            .group_by("kind", "group", maintain_order=True)
+            .agg(
+                ids.filter(side == "left").str.join(" + ").first().alias("of_left"),
+                ids.filter(side == "right").str.join(" + ").first().alias("of_right"),
+            )
+            .with_columns(
+                pl.concat_str("of_left", pl.lit(" -> "), "of_right", ignore_nulls=True)
+                .str.strip_chars(" ")
+                .alias("examples")
+            )
+            .group_by("kind", maintain_order=True)
+            .agg("examples")
+        )
+        counts = groups.group_by("kind").agg(
+            pl.len().alias("n_groups"), pl.col("^n_(left|right)_.*$").sum()
+        )
+        numbers = [name for name in counts.columns if name != "kind"]
+        return (
+            pl.DataFrame({"kind": KINDS})
+            .join(counts, on="kind", how="left", maintain_order="left")
+            .with_columns(pl.col(numbers).fill_null(0).cast(pl.Int64))
+            .join(examples, on="kind", how="left", maintain_order="left")
+            .with_columns(pl.col("examples").fill_null([]))
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers in one dict.
+
+        Returns
+        -------
+        dict
+            ``n_left_objects``, ``n_right_objects``, then the number of groups of each
+            kind: ``same``, ``split``, ``merged``, ``regrouped``, ``gone``, ``new``.
+        """
+        table = self.table()
+        counts = {"n_left_objects": self.n_left_objects, "n_right_objects": self.n_right_objects}
+        return counts | dict(zip(table["kind"], table["n_groups"], strict=True))
+
+    def __repr__(self) -> str:
+        """Return the counts in one line."""
+        summary = self.summary()
+        kinds = ", ".join(f"{summary[kind]:,} {kind}" for kind in KINDS)
+        return f"<Turnover {self.n_left_objects:,} to {self.n_right_objects:,} objects: {kinds}>"
+
+    def _repr_html_(self) -> str:
+        return str(self.table()._repr_html_())
+
+
+def object_turnover(
+    left_objects: pl.Series, right_objects: pl.Series, pairs: pl.DataFrame
+) -> Turnover:
+    """Tell what became of objects from the matches of their sources.
+
+    Parameters
+    ----------
+    left_objects, right_objects : polars.Series
+        diaObjectId of every compared source, NULL where it has none.
+    pairs : polars.DataFrame
+        One row per matched pair: ``left_index`` and ``right_index`` in these.
+
+    Returns
+    -------
+    Turnover
+
+    Examples
+    --------
+    >>> pairs = pl.DataFrame({"left_index": [0, 1], "right_index": [0, 1]})
+    >>> object_turnover(pl.Series([7, 7]), pl.Series([1, 2]), pairs)
+    <Turnover 1 to 2 objects: 0 same, 1 split, 0 merged, 0 regrouped, 0 gone, 0 new>
+    """
+    nodes, numbers = [], []
+    first = 0
+    for side, ids in (("left", left_objects), ("right", right_objects)):
+        column = ids.cast(pl.Int64).alias("diaObjectId").to_frame()
+        counted = (
+            column.drop_nulls()
+            .group_by("diaObjectId")
+            .len("n_sources")
+            .sort("diaObjectId")
+            .with_row_index("node", offset=first)
+        )
+        first += counted.height
+        nodes.append(counted.with_columns(pl.lit(side).alias("side")))
+        numbers.append(
+            column.join(
+                counted.select("diaObjectId", "node"),
+                on="diaObjectId",
+                how="left",
+                maintain_order="left",
+            )["node"]
+        )
+    edges = (
+        pl.DataFrame(
+            {
+                "left": numbers[0].gather(pairs["left_index"]),
+                "right": numbers[1].gather(pairs["right_index"]),
+            }
+        )
+        .drop_nulls()
+        .unique()
+    )
+    group = connected_components(first, edges["left"].to_numpy(), edges["right"].to_numpy())
+    objects = pl.concat(nodes).with_columns(pl.Series("group", group))
+    n_left = (pl.col("side") == "left").sum().over("group")
+    n_right = (pl.col("side") == "right").sum().over("group")
+    objects = objects.select(
+        "side",
+        "diaObjectId",
+        pl.col("n_sources").cast(pl.Int64),
+        "group",
+        pl.when(n_left == 0)
+        .then(pl.lit("new"))
+        .when(n_right == 0)
+        .then(pl.lit("gone"))
+        .when((n_left == 1) & (n_right == 1))
+        .then(pl.lit("same"))
+        .when(n_left == 1)
+        .then(pl.lit("split"))
+        .when(n_right == 1)
+        .then(pl.lit("merged"))
+        .otherwise(pl.lit("regrouped"))
+        .alias("kind"),
+    )
+    return Turnover(
+        objects,
+        n_left_objects=nodes[0].height,
+        n_right_objects=nodes[1].height,
+        n_left_without_object=left_objects.null_count(),
+        n_right_without_object=right_objects.null_count(),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectMatch:
+    """Current objects of two reruns, matched on the sky.
+
+    Attributes
+    ----------
+    left, right : str
+        Names of the reruns.
+    radius_arcsec : float
+    how : str
+    good : bool
+        Only objects with at least one good source.
+    matched : polars.DataFrame
+        One row per pair: ``diaObjectId``, ``ra``, ``dec`` (deg), ``nDiaSources``
+        (as recorded), each with ``_left`` and ``_right``, ``sep_arcsec``,
+        ``is_ambiguous``.
+    left_only, right_only : polars.DataFrame
+        One row per unmatched object, in order of diaObjectId.
+    n_left, n_right : int
+        Objects compared.
+    n_left_unusable, n_right_unusable : int
+        Of them, without a usable position; never matched.
+    n_ambiguous : int
+        Pairs of which one has another neighbour within the radius.
+    """
+
+    left: str
+    right: str
+    radius_arcsec: float
+    how: How
+    good: bool
+    matched: pl.DataFrame
+    left_only: pl.DataFrame
+    right_only: pl.DataFrame
+    n_left: int
+    n_right: int
+    n_left_unusable: int
+    n_right_unusable: int
+    n_ambiguous: int
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers of the match, keys as those of `Comparison.summary`."""
+        return {
+            "left": self.left,
+            "right": self.right,
+            "radius_arcsec": self.radius_arcsec,
+            "match": self.how,
+            "good": self.good,
+            "n_left": self.n_left,
+            "n_right": self.n_right,
+            "n_matched": self.matched.height,
+            "n_left_only": self.left_only.height,
+            "n_right_only": self.right_only.height,
+            "n_ambiguous": self.n_ambiguous,
+            "n_left_unusable": self.n_left_unusable,
+            "n_right_unusable": self.n_right_unusable,
+        }
+
+
+def match_objects(
+    reruns: Reruns,
+    left: str,
+    right: str,
+    *,
+    radius_arcsec: float = 0.5,
+    good: bool = True,
+    how: How = "mutual",
+    where: str | None = None,
+) -> ObjectMatch:
+    """Match the current objects of two reruns by their positions on the sky.
+
+    Parameters
+    ----------
+    reruns : Reruns
+    left, right : str
+        Names of two opened reruns.
+    radius_arcsec : float
+        Largest separation, inclusive.
+    good : bool
+        Only objects with at least one good source.
+    how : {"mutual", "best1", "best2", "all"}
+    where : str, optional
+        One expression on ``dia_source``: objects with at least one such source.
+
+    Returns
+    -------
+    ObjectMatch
+
+    Raises
+    ------
+    RerunNameError, QueryError, MatchError
+    """
+    frames = [
+        reruns[name].objects(_OBJECT_COLUMNS, good=good, where=where).polars().sort("diaObjectId")
+        for name in (left, right)
+    ]
+    match = match_sky(frames[0], frames[1], radius_arcsec=radius_arcsec, how=how)
+    pairs = match.pairs
+    matched = pl.concat(
+        [
+            frames[0][pairs["left_index"]].select(pl.all().name.suffix("_left")),
+            frames[1][pairs["right_index"]].select(pl.all().name.suffix("_right")),
+            pairs.select("sep_arcsec", "is_ambiguous"),
+        ],
+        how="horizontal",
+    )
+    only = [
+        frame.with_row_index("row")
+        .join(pairs.select(pl.col(index).unique().alias("row")), on="row", how="anti")
+        .sort("row")
+        .drop("row")
+        for frame, index in zip(frames, ("left_index", "right_index"), strict=True)
+    ]
+    return ObjectMatch(
+        left=left,
+        right=right,
+        radius_arcsec=radius_arcsec,
+        how=how,
+        good=good,
+        matched=matched,
+        left_only=only[0],
+        right_only=only[1],
+        n_left=frames[0].height,
+        n_right=frames[1].height,
+        n_left_unusable=match.n_left_unusable,
+        n_right_unusable=match.n_right_unusable,
+        n_ambiguous=match.n_ambiguous,
+    )

@@ -1,0 +1,602 @@
+"""Two reruns compared source by source: tiny files by hand, real files against astropy."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+import polars as pl
+import pytest
+from apdb_files import make_apdb
+from astropy.coordinates import SkyCoord
+
+import hitsduck
+from hitsduck.comparison import Comparison
+from hitsduck.errors import QueryError, RerunNameError
+from hitsduck.simulator import simulate
+
+#: Opens reruns of these sources: opened(a=[...], b=[...]).
+Opened = Callable[..., "hitsduck.Reruns"]
+Row = dict[str, Any]
+HOWS = ("mutual", "best1", "best2", "all")
+ARCSEC = 1 / 3600
+SUMMARY_KEYS = [
+    "left",
+    "right",
+    "radius_arcsec",
+    "n_left",
+    "n_right",
+    "n_matched",
+    "n_left_only",
+    "n_right_only",
+    "match",
+    "n_ambiguous",
+    "n_left_only_reflagged",
+    "n_right_only_reflagged",
+    "same_file",
+    "coverage",
+    "edge",
+]
+REAL = {
+    "packed-2021": "packed-2021.sqlite3",
+    "imsim-2023": "imsim-2023-packed.sqlite3",
+    "imsim-2024": "imsim-2024-schema-0.1.1.sqlite3",
+}
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Opened]:
+    with ExitStack() as stack:
+
+        def open_reruns(
+            *,
+            opening: dict[str, Any] | None = None,
+            files: dict[str, Any] | None = None,
+            **rows: Any,
+        ) -> hitsduck.Reruns:
+            paths = {
+                name: make_apdb(tmp_path / name / "a.db", sources=sources, **(files or {}))
+                for name, sources in rows.items()
+            }
+            how = {"instrument": "DECam"} | (opening or {})
+            return stack.enter_context(hitsduck.open_reruns(paths, **how))
+
+        yield open_reruns
+
+
+def source(number: int, ra_arcsec: float = 0.0, **cells: Any) -> Row:
+    """Return a good source, so many arcsec east of (150, 0)."""
+    return {
+        "diaSourceId": number,
+        "diaObjectId": number,
+        "visit": 410985,
+        "detector": 5,
+        "ra": 150.0 + ra_arcsec * ARCSEC,
+        "dec": 0.0,
+        "x": 1000.0,
+        "y": 2000.0,
+        "psfFlux": 100.0,
+        "psfFluxErr": 10.0,
+        "midpointMjdTai": 57070.1,
+        "band": "g",
+    } | cells
+
+
+def ids(frame: pl.DataFrame) -> list[int]:
+    return frame["diaSourceId"].to_list()
+
+
+def pair_ids(comparison: Comparison) -> list[tuple[int, int]]:
+    return comparison.matched.select("diaSourceId_left", "diaSourceId_right").rows()
+
+
+# -- what is matched, and how ----------------------------------------------------
+
+#: Left at 0 and 0.3, right at 0.1 and 5 arcsec east: 0 is nearest to 0.1 (0.1 away), 0.3 is
+#: 0.2 away from it.
+LEFT = [source(1, 0.0), source(2, 0.3)]
+RIGHT = [source(11, 0.1), source(12, 5.0)]
+PAIRS = {
+    "mutual": [(1, 11)],
+    "best1": [(1, 11), (2, 11)],
+    "best2": [(1, 11)],
+    "all": [(1, 11), (2, 11)],
+}
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_each_rule_matches_what_its_name_says(opened: Opened, how: str):
+    found = opened(a=LEFT, b=RIGHT).compare("a", "b", how=how)
+    assert pair_ids(found) == PAIRS[how]
+    matched = {left for left, _ in PAIRS[how]}
+    assert ids(found.left_only) == [number for number in (1, 2) if number not in matched]
+    assert ids(found.right_only) == [12]
+    # 11 has two neighbours within the radius, so that every pair of it is ambiguous
+    assert found.n_ambiguous == len(PAIRS[how])
+    summary = found.summary()
+    assert summary["match"] == how
+    assert summary["n_left_only"] == found.left_only.height
+
+
+def test_the_radius_is_inclusive_and_images_are_kept_apart(opened: Opened):
+    reruns = opened(
+        a=[source(1), source(2, detector=6), source(3, 100, visit=7)],
+        b=[source(1, 0.5), source(2, detector=7), source(3, 100, visit=8)],
+    )
+    found = reruns.compare("a", "b", radius_arcsec=0.5)
+    assert pair_ids(found) == [(1, 1)]
+    assert found.matched["sep_arcsec"][0] == pytest.approx(0.5, abs=1e-9)
+    assert reruns.compare("a", "b", radius_arcsec=0.499).n_matched == 0
+
+
+def test_differences_are_right_less_left_in_the_units_of_their_names(opened: Opened):
+    left = source(1, ra=359.9999, dec=60.0, x=10.0, y=20.0, psfFlux=-50.0)
+    right = source(9, ra=0.0001, dec=60.0001, x=11.5, y=18.0, psfFlux=25.0)
+    (row,) = opened(a=[left], b=[right]).compare("a", "b", radius_arcsec=2.0).matched.to_dicts()
+    # 0.0002 deg * 3600 * cos(60.00005 deg) = 0.72 * 0.499999 = 0.359999
+    assert row["delta_ra_arcsec"] == pytest.approx(0.36, rel=1e-4)
+    assert row["delta_dec_arcsec"] == pytest.approx(0.36, rel=1e-6)
+    assert (row["delta_x_px"], row["delta_y_px"]) == (1.5, -2.0)
+    assert row["delta_psf_flux_njy"] == 75.0
+    assert row["psf_flux_ratio"] == -0.5
+    assert (row["visit"], row["detector"]) == (410985, 5)
+    assert (row["psf_snr_left"], row["psf_snr_right"]) == (5.0, 2.5)
+
+
+def test_a_ratio_to_a_flux_of_zero_is_null(opened: Opened):
+    found = opened(a=[source(1, psfFlux=0.0)], b=[source(1, psfFlux=3.0)]).compare("a", "b")
+    assert found.matched["psf_flux_ratio"].to_list() == [None]
+
+
+def test_pixels_are_matched_where_a_radius_in_pixels_is_given(opened: Opened):
+    # 3-4-5 triangle in pixels; on the sky the two are 10 arcsec apart
+    reruns = opened(a=[source(1, 0.0)], b=[source(1, 10.0, x=1003.0, y=2004.0)])
+    found = reruns.compare("a", "b", radius_px=5.0)
+    assert found.matched["sep_px"].to_list() == [5.0]
+    assert found.summary()["radius_arcsec"] is None
+    assert found.summary()["radius_px"] == 5.0
+    assert reruns.compare("a", "b", radius_px=4.9).n_matched == 0
+    assert "5.0 px" in repr(found)
+
+
+def test_sources_without_a_position_are_counted_and_never_matched(opened: Opened):
+    rows = [source(1), source(2, ra=None), source(3, dec=95.0), source(4, 50)]
+    reruns = opened(a=rows, b=rows, files={"constraints": False})
+    found = reruns.compare("a", "b")
+    assert (found.n_matched, found.n_left_unusable, found.n_right_unusable) == (2, 2, 2)
+    assert found.left_only.select("diaSourceId", "why").rows() == [(2, "unusable"), (3, "unusable")]
+    change = found.decomposition()
+    assert (change.net, change.detection, change.unusable) == (0, 0, 0)
+
+
+def test_rows_in_any_order_give_the_same_lists(opened: Opened):
+    rows = [source(number, 3.0 * number) for number in range(1, 8)]
+    reruns = opened(a=rows, b=rows[::-1], c=rows[3:] + rows[:3])
+    for name in ("b", "c"):
+        found = reruns.compare("a", name)
+        assert pair_ids(found) == [(number, number) for number in range(1, 8)]
+
+
+# -- masking or detection ----------------------------------------------------------
+
+
+def test_an_unmatched_good_source_is_reflagged_or_absent(opened: Opened):
+    bad, suspect = {"pixelFlags_bad": True}, {"pixelFlags_suspect": True}
+    found = opened(
+        a=[source(1), source(2, 10), source(3, 20, **bad), source(4, 30)],
+        b=[source(1, **bad, **suspect), source(3, 20), source(4, 30)],
+    ).compare("a", "b")
+    columns = ("diaSourceId", "why", "differing_flags")
+    assert found.left_only.select(columns).rows() == [
+        (1, "reflagged", ["pixelFlags_bad", "pixelFlags_suspect"]),
+        (2, "absent", None),
+    ]
+    assert found.right_only.select(columns).rows() == [(3, "reflagged", ["pixelFlags_bad"])]
+    summary = found.summary()
+    assert (summary["n_left_only_reflagged"], summary["n_right_only_reflagged"]) == (1, 1)
+    # a has 1, 2, 4 and b has 3, 4: -1 = (0 new - 1 gone) + (1 - 1 reflagged)
+    change = found.decomposition()
+    assert (change.net, change.detection, change.reflagged, change.coverage) == (-1, -1, 0, 0)
+
+
+def test_the_partner_of_another_source_makes_no_reflagged_one(opened: Opened):
+    # The bad source of b lies at 0.3 arcsec; among all sources of a the bad one at 0.35 is
+    # its nearest, so that the good one at 0 is not its partner by the same rule.
+    found = opened(
+        a=[source(1, 0.0), source(2, 0.35, pixelFlags_bad=True)],
+        b=[source(12, 0.3, pixelFlags_bad=True)],
+    ).compare("a", "b")
+    assert found.left_only["why"].to_list() == ["absent"]
+
+
+def test_with_all_sources_nothing_is_reflagged(opened: Opened):
+    reruns = opened(a=[source(1), source(2, 10)], b=[source(1, pixelFlags_bad=True)])
+    found = reruns.compare("a", "b", good=False)
+    assert found.n_matched == 1
+    assert found.left_only["why"].to_list() == ["absent"]
+    assert found.summary()["n_left_only_reflagged"] == 0
+
+
+def test_a_partner_with_a_null_flag_reflags_without_naming_it(opened: Opened):
+    null = source(1, pixelFlags_bad=None)
+    reruns = opened(a=[source(1)], b=[null], files={"constraints": False})
+    found = reruns.compare("a", "b").left_only
+    assert found.select("why", "differing_flags").rows() == [("reflagged", None)]
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_reflagging_follows_the_rule_of_the_comparison(opened: Opened, how: str):
+    # b has two bad sources near the good one of a: all rules see one of them at least
+    reruns = opened(
+        a=[source(1)],
+        b=[source(11, 0.1, pixelFlags_bad=True), source(12, 0.2, pixelFlags_suspect=True)],
+    )
+    found = reruns.compare("a", "b", how=how).left_only
+    assert found.select("why", "differing_flags").rows() == [("reflagged", ["pixelFlags_bad"])]
+
+
+# -- coverage ----------------------------------------------------------------------
+
+
+def test_coverage_lists_the_images_that_only_one_rerun_has(opened: Opened):
+    reruns = opened(
+        a=[source(1), source(2, 9, detector=6), source(3, 9, detector=6, pixelFlags_bad=True)],
+        b=[source(1), source(2, visit=410999), source(3, 5)],
+    )
+    found = reruns.compare("a", "b")
+    assert found.coverage().rows() == [
+        # visit, detector, side, sources, good ones, part of left_only or right_only
+        (410985, 6, "left", 2, 1, 1),
+        (410999, 5, "right", 1, 1, 1),
+    ]
+    assert found.summary()["coverage"] == {
+        "left_only": 1,
+        "right_only": 1,
+        "n_sources_left_only": 1,
+        "n_sources_right_only": 1,
+    }
+    assert found.shared_images.rows() == [(410985, 5)]
+    # on the shared image b has one more; edges and explanations see no other image
+    change = found.decomposition()
+    assert (change.net, change.detection, change.coverage) == (1, 1, 0)
+    evidence = found.evidence.edge
+    assert evidence.select("side", "status").rows() == [
+        ("left", "matched"),
+        ("right", "matched"),
+        ("right", "new"),
+    ]
+
+
+def test_an_image_without_sources_counts_where_it_is_recorded(tmp_path: Path):
+    rows = [source(1), source(2, detector=6)]
+    seen = {(row["visit"], row["detector"]) for row in rows}
+    recorded = [{"visit": visit, "detector": detector} for visit, detector in seen]
+    paths = {
+        # forced photometry, and the processing summary, both know of detector 6
+        "forced": make_apdb(
+            tmp_path / "f.db",
+            sources=rows[:1],
+            forced=[{"diaObjectId": 1, **recorded[0]}, {"diaObjectId": 1, **recorded[1]}],
+        ),
+        "summary": make_apdb(tmp_path / "s.db", sources=rows[:1], summary=recorded),
+        "neither": make_apdb(tmp_path / "n.db", sources=rows[:1]),
+        "full": make_apdb(tmp_path / "a.db", sources=rows),
+    }
+    with hitsduck.open_reruns(paths, instrument="DECam") as reruns:
+        for name in ("forced", "summary"):
+            assert reruns.compare(name, "full").coverage().is_empty()
+        assert reruns.compare("neither", "full").coverage().height == 1
+        for name in paths:
+            images = reruns.sql(f'select visit, detector from "{name}".image order by all').polars()
+            own = reruns.compare(name, name).shared_images
+            assert own.rows() == images.rows()
+
+
+def test_a_condition_on_sources_takes_no_image_away(opened: Opened):
+    rows = [source(1, psfFlux=100.0), source(2, detector=6, psfFlux=1.0)]
+    found = opened(a=rows, b=rows[:1]).compare("a", "b", where="psfFlux > 50")
+    assert (found.n_left, found.n_right, found.n_matched) == (1, 1, 1)
+    assert found.coverage().rows() == [(410985, 6, "left", 0, 0, 0)]
+
+
+# -- counting by a column ------------------------------------------------------------
+
+
+def test_sources_are_counted_by_any_column_or_expression(opened: Opened):
+    reruns = opened(
+        a=[source(1), source(2, 10, detector=6), source(3, 20, detector=6)],
+        b=[source(1, psfFlux=300.0), source(2, 10, detector=6), source(4, 30, band=None)],
+    )
+    found = reruns.compare("a", "b")
+    names = ("n_left", "n_right", "n_matched", "n_left_only", "n_right_only", "change")
+    assert found.by("detector").rows() == [(5, 1, 2, 1, 0, 1, 1), (6, 2, 1, 1, 1, 0, -1)]
+    assert found.by("detector").columns == ["detector", *names]
+    assert found.by("band").rows() == [("g", 3, 2, 2, 1, 0, -1), (None, 0, 1, 0, 0, 1, 1)]
+    # source 1 has S/N 10 in a and 30 in b: matched, but with another value
+    bright = [(False, 3, 2, 1, 1, 1, -1), (True, 0, 1, 0, 0, 0, 1)]
+    assert found.by(pl.col("psf_snr") > 20).rows() == bright
+    assert found.by("psf_snr > 20").rows() == bright
+    assert found.by("visit", "detector").height == 2
+    # columns that no list carries: a flag, and one of another view
+    assert found.by("pixelFlags_edge").rows() == [(False, 3, 3, 2, 1, 1, 0)]
+    assert found.by("edge_side").columns[0] == "edge_side"
+
+
+def test_an_unknown_column_or_a_statement_is_refused_with_what_there_is(opened: Opened):
+    rows = [source(1), source(2, 10)]
+    found = opened(a=rows, b=rows).compare("a", "b")
+    with pytest.raises(QueryError, match=r"psfFluxx.*psfFlux"):
+        found.by("psfFluxx")
+    with pytest.raises(QueryError):
+        found.by("detector; drop table dia_source")
+    with pytest.raises(QueryError, match="one value per source"):
+        found.by(pl.col("detector").max())
+    with pytest.raises(QueryError, match="names no column"):
+        found.by(pl.lit(1))
+
+
+# -- summary, verdict, lists -----------------------------------------------------------
+
+
+def test_the_summary_has_the_promised_keys_and_is_json(opened: Opened):
+    summary = opened(a=LEFT, b=RIGHT).compare("a", "b").summary()
+    assert list(summary)[: len(SUMMARY_KEYS)] == SUMMARY_KEYS
+    assert list(summary["coverage"]) == [
+        "left_only",
+        "right_only",
+        "n_sources_left_only",
+        "n_sources_right_only",
+    ]
+    assert summary["edge"]["within_px"] == 32.0
+    json.dumps(summary, allow_nan=False)
+
+
+def test_one_file_under_two_names_is_said_and_a_copy_is_not(opened: Opened, tmp_path: Path):
+    path = make_apdb(tmp_path / "one.db", sources=[source(1)])
+    os.link(path, tmp_path / "hard.db")
+    (tmp_path / "soft.db").symlink_to(path)
+    shutil.copy(path, tmp_path / "copy.db")
+    paths = {name: tmp_path / f"{name}.db" for name in ("one", "hard", "soft", "copy")}
+    with hitsduck.open_reruns(paths, instrument="DECam") as reruns:
+        same = {name: reruns.compare("one", name).summary()["same_file"] for name in paths}
+        assert same == {"one": True, "hard": True, "soft": True, "copy": False}
+        assert (
+            reruns.compare("one", "hard")
+            .verdict()
+            .startswith(
+                "no net change in good sources (1): nothing new, nothing gone; "
+                "both names are the same file"
+            )
+        )
+
+
+def test_the_lists_are_relations_of_the_database(opened: Opened):
+    reruns = opened(a=LEFT, b=RIGHT)
+    mutual, everything = reruns.compare("a", "b"), reruns.compare("a", "b", how="all")
+    assert [mutual.register(), everything.register()] == ["comparison_1", "comparison_2"]
+    assert mutual.register() == "comparison_1"
+    query = "select count(*) as n from {}.matched"
+    counts = [reruns.sql(query.format(f"comparison_{k}")).rows()[0]["n"] for k in (1, 2)]
+    assert counts == [1, 2]
+    why = reruns.sql("select diaSourceId, why, differing_flags from comparison_1.left_only")
+    assert why.rows() == [{"diaSourceId": 2, "why": "absent", "differing_flags": None}]
+    assert reruns.compare("a", "b").register('april; "june"') == 'april; "june"'
+    with pytest.raises(RerunNameError, match="exists already"):
+        mutual.register("a")
+
+
+def test_lists_are_written_strongest_first_with_ids_as_text(opened: Opened, tmp_path: Path):
+    big = 2**62 + 1
+    found = opened(
+        a=[source(1)],
+        b=[
+            source(big, 10, psfFlux=-900.0),
+            source(3, 20, psfFlux=500.0),
+            source(4, 30, psfFluxErr=None),
+            source(1, pixelFlags_bad=True),
+        ],
+        files={"constraints": False},
+    ).compare("a", "b")
+    written = found.write(tmp_path / "lists", form="csv")
+    with written["right_only"].open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["diaSourceId"] for row in rows] == [str(big), "3", "4"]
+    assert f'"{big}"' in written["right_only"].read_text(encoding="utf-8")
+    with written["left_only"].open(encoding="utf-8", newline="") as file:
+        assert next(csv.DictReader(file))["differing_flags"] == "pixelFlags_bad"
+    parquet = found.write(tmp_path / "lists")
+    assert ids(pl.read_parquet(parquet["right_only"])) == [big, 3, 4]
+    assert sorted(path.name for path in (tmp_path / "lists").iterdir()) == sorted(
+        f"{name}.{form}"
+        for name in ("matched", "left_only", "right_only")
+        for form in ("csv", "parquet")
+    )
+    with pytest.raises(QueryError, match="parquet, csv"):
+        found.write(tmp_path, form="fits")
+
+
+# -- evidence ------------------------------------------------------------------------
+
+
+def test_without_geometry_everything_but_edges_works(opened: Opened):
+    # LSSTCam and LSSTCam-imSim share the rule visit * 1000 + detector, and both have a 168
+    rows = [source(1, detector=168), source(2, 10, detector=168)]
+    reruns = opened(
+        a=rows, b=rows[:1], files={"generation": "2023", "id_factor": 1000},
+        opening={"instrument": None},
+    )  # fmt: skip
+    found = reruns.compare("a", "b")
+    summary = found.summary()
+    assert (summary["n_matched"], summary["n_left_only"], summary["edge"]) == (1, 1, None)
+    assert "state the instrument" in summary["edge_problem"]
+    assert found.verdict() == "-1 good sources (-50.0%): 100% no longer detected"
+    evidence = found.evidence.explanation
+    assert evidence["edge_distance_px"].null_count() == evidence.height == 3
+    assert evidence["focal_radius_mm"].null_count() == 3
+
+
+def test_evidence_carries_what_an_explanation_asks_for(opened: Opened):
+    found = opened(
+        a=[source(1), source(2, 10, diaObjectId=1, isDipole=False)],
+        b=[source(1, isDipole=True, x=5.0), source(3, 20, pixelFlags_edge=True, diaObjectId=None)],
+    ).compare("a", "b")
+    rows = found.evidence.explanation
+    columns = ("side", "status", "diaSourceId", "match_id", "n_dia_sources", "isDipole", "night")
+    night = rows["night"][0]
+    assert (
+        str(night) == "2015-02-16"
+    )  # MJD 57070.1 is 2015-02-17 at 2:24, the night before in Chile
+    assert rows.select(columns).rows() == [
+        ("left", "matched", 1, 0, 2, None, night),
+        ("left", "gone", 2, None, 2, False, night),
+        ("right", "matched", 1, 0, 1, True, night),
+        ("right", "new", 3, None, None, None, night),
+    ]
+    assert rows["edge_distance_px"].to_list() == [1000.5, 1000.5, 5.5, 1000.5]
+    assert rows["pixelFlags_edge"].to_list() == [False, False, False, True]
+    assert rows["field"].to_list() == ["150.0+0.0"] * 4
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hitsduck.Reruns]:
+    folder = tmp_path_factory.mktemp("simulated")
+    result = simulate(folder, preset="small", src_catalogs="none", reruns=["Apr2020", "May2020"])
+    with hitsduck.open_reruns(result.paths) as reruns:
+        yield reruns
+
+
+def test_distances_in_memory_are_those_of_the_view(simulated: hitsduck.Reruns):
+    rows = simulated.compare("Apr2020", "May2020").evidence.edge.filter(side="right")
+    ids_of = simulated.compare("Apr2020", "May2020").evidence.explanation.filter(side="right")
+    view = simulated.sql(
+        'select diaSourceId, edge_distance_px, edge_side from "May2020".dia_source_edge'
+    ).polars()
+    both = ids_of.select("diaSourceId", "edge_distance_px", "edge_side").join(
+        view, on="diaSourceId", suffix="_view"
+    )
+    assert both.height == rows.height > 1000
+    assert both["edge_distance_px"].equals(both["edge_distance_px_view"].alias("edge_distance_px"))
+    assert both["edge_side"].equals(both["edge_side_view"].alias("edge_side"))
+    radius = simulated.sql(
+        "select diaSourceId, hypot(focal_x_mm, focal_y_mm) as r "
+        'from "May2020".dia_source_focal_plane'.replace("hypot(focal_x_mm, focal_y_mm)",
+        "sqrt(focal_x_mm ** 2 + focal_y_mm ** 2)")
+    ).polars()  # fmt: skip
+    joined = ids_of.join(radius, on="diaSourceId")
+    assert np.allclose(joined["focal_radius_mm"], joined["r"], rtol=1e-12)
+
+
+def test_new_and_gone_are_those_that_the_simulation_made(simulated: hitsduck.Reruns):
+    truth = {
+        name: pl.read_parquet(simulated[name].path.parent / "truth.parquet") for name in simulated
+    }
+    in_both = truth["Apr2020"].join(truth["May2020"], on="detection_id", how="inner")
+    found = simulated.compare("Apr2020", "May2020", good=False)
+    detections = found.matched.join(
+        truth["Apr2020"].select("diaSourceId", "detection_id"),
+        left_on="diaSourceId_left",
+        right_on="diaSourceId",
+    ).join(
+        truth["May2020"].select("diaSourceId", "detection_id"),
+        left_on="diaSourceId_right",
+        right_on="diaSourceId",
+        suffix="_right",
+    )
+    agree = detections["detection_id"] == detections["detection_id_right"]
+    # jitter of a few hundredths of an arcsec, sources arcmin apart: next to none goes wrong
+    assert agree.mean() > 0.999
+    assert abs(found.n_matched - in_both.height) <= 0.005 * in_both.height
+
+
+# -- real files ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(shared: Path) -> Iterator[hitsduck.Reruns]:
+    folder = shared / "data" / "apdb"
+    paths = {name: folder / file for name, file in REAL.items()}
+    with hitsduck.open_reruns(paths, instrument="LSSTCam-imSim") as reruns:
+        yield reruns
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_file_compared_with_itself_has_nothing_new_and_nothing_gone(
+    real: hitsduck.Reruns, name: str, how: str
+):
+    for good in (True, False):
+        for radius in ({"radius_arcsec": 0.5}, {"radius_px": 2.0}):
+            found = real.compare(name, name, how=how, good=good, **radius)
+            summary = found.summary()
+            assert (summary["n_left_only"], summary["n_right_only"]) == (0, 0)
+            assert summary["same_file"]
+            assert summary["coverage"] == dict.fromkeys(summary["coverage"], 0)
+            assert "nothing new, nothing gone" in found.verdict()
+            kinds = found.turnover().summary()
+            if how == "mutual":
+                assert (kinds["gone"], kinds["new"], kinds["split"], kinds["merged"]) == (0,) * 4
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_left_and_right_exchanged_mirror_each_other(real: hitsduck.Reruns, how: str):
+    there = real.compare("imsim-2023", "imsim-2024", how=how, radius_arcsec=1.0)
+    mirrored = {"best1": "best2", "best2": "best1"}.get(how, how)
+    back = real.compare("imsim-2024", "imsim-2023", how=mirrored, radius_arcsec=1.0)
+    assert sorted(pair_ids(there)) == sorted((left, right) for right, left in pair_ids(back))
+    assert there.left_only.equals(back.right_only)
+    assert there.right_only.equals(back.left_only)
+    forward, backward = there.decomposition(), back.decomposition()
+    assert [-part for part in vars(forward).values()] == list(vars(backward).values())
+    assert np.allclose(
+        there.matched.sort("diaSourceId_left", "diaSourceId_right")["delta_ra_arcsec"],
+        -back.matched.sort("diaSourceId_right", "diaSourceId_left")["delta_ra_arcsec"],
+    )
+
+
+def test_the_good_sources_of_the_real_pair_match_as_astropy_says(real: hitsduck.Reruns):
+    frames = {n: real[n].sources(good=True).polars() for n in ("imsim-2023", "imsim-2024")}
+    pairs = set()
+    for key in frames["imsim-2023"].select("visit", "detector").unique().rows():
+        own = [f.filter(visit=key[0], detector=key[1]) for f in frames.values()]
+        sky = [SkyCoord(f["ra"].to_numpy() * u.deg, f["dec"].to_numpy() * u.deg) for f in own]
+        there, separation, _ = sky[0].match_to_catalog_sky(sky[1])
+        back, _, _ = sky[1].match_to_catalog_sky(sky[0])
+        mutual = (back[there] == np.arange(len(there))) & (separation <= 0.5 * u.arcsec)
+        for row in np.flatnonzero(mutual):
+            pairs.add((own[0]["diaSourceId"][int(row)], own[1]["diaSourceId"][int(there[row])]))
+    found = real.compare("imsim-2023", "imsim-2024")
+    assert set(pair_ids(found)) == pairs
+    sky = [
+        SkyCoord(
+            found.matched[f"ra_{s}"].to_numpy() * u.deg,
+            found.matched[f"dec_{s}"].to_numpy() * u.deg,
+        )
+        for s in ("left", "right")
+    ]
+    d_ra, d_dec = sky[0].spherical_offsets_to(sky[1])
+    assert np.allclose(found.matched["delta_ra_arcsec"], d_ra.arcsec, atol=1e-6)
+    assert np.allclose(found.matched["delta_dec_arcsec"], d_dec.arcsec, atol=1e-6)
+
+
+def test_reflagged_sources_of_the_real_pair_are_those_that_all_sources_match(
+    real: hitsduck.Reruns,
+):
+    good, everything = (
+        real.compare("imsim-2023", "imsim-2024", good=good) for good in (True, False)
+    )
+    partner = dict(everything.matched.select("diaSourceId_right", "diaSourceId_left").iter_rows())
+    is_good = dict(real["imsim-2023"].sources(["diaSourceId", "is_good"]).polars().iter_rows())
+    expected = {
+        number: "reflagged" if number in partner and not is_good[partner[number]] else "absent"
+        for number in ids(good.right_only)
+    }
+    assert dict(good.right_only.select("diaSourceId", "why").iter_rows()) == expected
+    assert good.summary()["n_right_only_reflagged"] == 9

@@ -1,0 +1,399 @@
+"""The report: one page that opens offline, and whose numbers are sqlite3's."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apdb_files import make_apdb
+
+import hitsduck
+from hitsduck.demo import run_demo
+from hitsduck.errors import OutputError, QueryError, RerunNameError
+from hitsduck.page import script_json, vega_javascript
+from hitsduck.report import compose, write_report
+
+SCRIPT = "<script>alert(1)</script>"
+BAD_FLAGS = 704  # bits 6, 7 and 9: bad, suspect, saturatedCenter
+
+
+class Tables(HTMLParser):
+    """Collects the rows of every table: (text, data-value) of each cell."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[tuple[str, str | None]]]] = {}
+        self._caption: str | None = None
+        self._cell: list[str] | None = None
+        self._rows: list[list[tuple[str, str | None]]] = []
+        self._value: str | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self._rows = []
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th", "caption"):
+            self._cell, self._value = [], dict(attrs).get("data-value")
+        elif tag == "small":
+            self.handle_data(" ")
+
+    def handle_data(self, data: str) -> None:
+        if self._cell is not None:
+            self._cell.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "caption":
+            self._caption = "".join(self._cell or ())
+            self.tables[self._caption] = self._rows
+        elif tag in ("td", "th"):
+            self._rows[-1].append(("".join(self._cell or ()), self._value))
+        if tag in ("td", "th", "caption"):
+            self._cell = None
+
+
+def table(page: str, start: str) -> list[list[tuple[str, str | None]]]:
+    """Return the rows of the table whose caption begins so, without its head."""
+    return next(rows for caption, rows in Tables(page).tables.items() if caption.startswith(start))[
+        1:
+    ]
+
+
+def sqlite_counts(path: Path) -> list[int]:
+    good = f"coalesce(flags & {BAD_FLAGS} = 0, 0)"
+    current = "select diaObjectId from DiaObject where validityEnd is null"
+    queries = (
+        "select count(*) from DiaSource",
+        f"select count(*) from DiaSource where {good}",
+        f"select count(*) from ({current})",
+        f"select count(*) from ({current}) where diaObjectId in "
+        f"(select diaObjectId from DiaSource where {good})",
+    )
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return [connection.execute(query).fetchone()[0] for query in queries]
+
+
+def tiny(path: Path, *, sources: list[dict[str, Any]]) -> Path:
+    """Write a 2020 file of DECam; every object of a source is there once."""
+    objects = sorted({source["diaObjectId"] for source in sources})
+    return make_apdb(
+        path,
+        generation="2020",
+        sources=sources,
+        objects=[{"diaObjectId": number} for number in objects],
+    )
+
+
+def source(number: int, x: float, y: float, *, bad: bool = False, **given: Any) -> dict[str, Any]:
+    """Return a source of visit 410985, detector 10; ra and dec follow x and y."""
+    return {
+        "diaSourceId": number,
+        "diaObjectId": number,
+        "visit": 410985,
+        "detector": 10,
+        "ra": 150.0 + x * 0.263 / 3600,
+        "dec": 2.0 + y * 0.263 / 3600,
+        "x": x,
+        "y": y,
+        "midpointMjdTai": 57070.1,
+        "ixxPSF": 4.0,
+        "iyyPSF": 4.0,
+        "pixelFlags_bad": bad,
+        **given,
+    }
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> dict[str, Path]:
+    """Two reruns: three sources in common, one gone, two new beside the left edge."""
+    common = [source(1, 1000, 2000), source(2, 500, 1000), source(3, 700, 700)]
+    return {
+        "before": tiny(tmp_path / "before.db", sources=[*common, source(4, 900, 3000)]),
+        "after": tiny(
+            tmp_path / "after.db",
+            sources=[*common, source(5, 10, 600), source(6, 20, 900), source(7, 30, 30, bad=True)],
+        ),
+    }
+
+
+def page_of(paths: dict[str, Path], folder: Path, **options: Any) -> str:
+    opening = {"instrument": options.pop("instrument", "DECam")}
+    with hitsduck.open_reruns(paths, **opening) as reruns:
+        return write_report(reruns, folder / "report.html", **options).read_text(encoding="utf-8")
+
+
+def test_report_counts_are_those_of_sqlite(pair: dict[str, Path], tmp_path: Path) -> None:
+    rows = table(page_of(pair, tmp_path), "Counts")
+    assert [row[0][0] for row in rows] == ["before", "after"]
+    for row, path in zip(rows, pair.values(), strict=True):
+        assert [int(value or -1) for _, value in row[1:]] == sqlite_counts(path)
+    # 4 sources before, 6 after: +2, which is +50%.
+    assert rows[1][1][0] == "6 +2 (+50.0%)"
+
+
+def test_report_compares_the_last_two(pair: dict[str, Path], tmp_path: Path) -> None:
+    three = {"first": pair["before"], **pair}
+    page = page_of(three, tmp_path, radius_arcsec=0.3)
+    rows = table(page, "Good sources, matched within 0.3 arcsec")
+    assert [[cell[0] for cell in row] for row in rows] == [
+        ["before", "4", "3 75.0%", "1 25.0%", str(pair["before"])],
+        ["after", "5", "3 60.0%", "2 40.0%", str(pair["after"])],
+    ]
+
+
+def test_report_compares_the_pair_that_is_asked_for(pair: dict[str, Path], tmp_path: Path) -> None:
+    page = page_of(pair, tmp_path, compare=("after", "after"))
+    rows = table(page, "Good sources")
+    assert [[cell[0] for cell in row[1:4]] for row in rows] == [["5", "5 100.0%", "0 0.0%"]] * 2
+
+
+def test_report_refuses_an_unknown_name_and_half_a_pair(
+    pair: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(RerunNameError, match="no rerun is called 'never'"):
+        page_of(pair, tmp_path, compare=("before", "never"))
+    with pytest.raises(QueryError, match="names two reruns"):
+        page_of(pair, tmp_path, compare=("before",))
+
+
+def test_report_of_one_rerun_says_what_is_missing(pair: dict[str, Path], tmp_path: Path) -> None:
+    page = page_of({"before": pair["before"]}, tmp_path)
+    assert "Only one rerun was given" in page
+    assert "Name a second one" in page
+    assert len(table(page, "Counts")) == 1
+
+
+def test_report_without_a_camera_says_how_to_get_the_edges(shared: Path, tmp_path: Path) -> None:
+    file = shared / "data" / "apdb" / "packed-2021.sqlite3"
+    page = page_of({"a": file, "b": file}, tmp_path, instrument=None)
+    assert [cell[0] for cell in table(page, "Counts")[0]] == ["a", "15", "11", "15", "11"]
+    assert "cannot be compared" in page or "cannot be told" in page
+    assert "instrument" in page
+
+
+def test_report_of_real_reruns_has_the_known_numbers(shared: Path, tmp_path: Path) -> None:
+    apdb = shared / "data" / "apdb"
+    paths = {
+        "imsim-2023": apdb / "imsim-2023-packed.sqlite3",
+        "imsim-2024": apdb / "imsim-2024-schema-0.1.1.sqlite3",
+    }
+    page = page_of(paths, tmp_path, instrument="LSSTCam-imSim")
+    counts = table(page, "Counts")
+    for row, path in zip(counts, paths.values(), strict=True):
+        assert [int(value or -1) for _, value in row[1:]] == sqlite_counts(path)
+    matched = {row[2][1] for row in table(page, "Good sources")}
+    edges = table(page, "Sources by distance")
+    assert {str(sum(int(row[1][1] or 0) for row in edges))} == matched
+
+
+def test_names_and_paths_are_text_everywhere(pair: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "a&b <i>"
+    folder.mkdir()
+    path = Path(shutil.copy(pair["before"], folder / "x.db"))
+    page = page_of(
+        {SCRIPT: path, "after": pair["after"]}, tmp_path, title=f"{SCRIPT}'\"", command=SCRIPT
+    )
+    assert "<script>alert" not in page
+    assert "<i>" not in page
+    embedded = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page)
+    assert embedded
+    assert "<" not in embedded[1]
+    specs = json.loads(embedded[1])
+    assert SCRIPT in json.dumps(specs)
+
+
+def test_script_json_escapes_what_ends_a_script() -> None:
+    value = {"</script><!-- & \u2028": [1.5, None, "é"]}
+    text = script_json(value)
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == value
+
+
+def test_report_holds_vega_once_and_names_no_server(pair: dict[str, Path], tmp_path: Path) -> None:
+    page = page_of(pair, tmp_path)
+    assert page.count(vega_javascript()) == 1
+    assert "</script" not in vega_javascript()
+    own = page.replace(vega_javascript(), "").replace("https://vega.github.io/schema/", "")
+    assert "http://" not in own
+    assert "https://" not in own
+    assert "default-src 'none'" in own
+
+
+def test_report_says_its_condition_and_command(pair: dict[str, Path], tmp_path: Path) -> None:
+    page = page_of(pair, tmp_path, where="x < 800", command="hitsduck report a b")
+    assert "x &lt; 800" in page
+    assert "hitsduck report a b" in page
+    # x < 800 leaves sources 2 and 3 of "before".
+    assert table(page, "Counts")[0][1][0] == "2"
+
+
+def test_report_is_replaced_whole_or_not_at_all(pair: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out" / "deep"
+    page_of(pair, out)
+    report = out / "report.html"
+    umask = os.umask(0)
+    os.umask(umask)
+    assert report.stat().st_mode & 0o777 == 0o666 & ~umask
+    before = report.read_bytes()
+    with pytest.raises(QueryError):
+        page_of(pair, out, where="no_such_column > 1")
+    assert report.read_bytes() == before
+    assert [file.name for file in out.iterdir()] == ["report.html"]
+    with pytest.raises(OutputError, match=r"cannot be written to .*: "):
+        page_of(pair, report)  # a file where a folder should be
+
+
+def test_edge_finding_says_what_the_interval_allows(pair: dict[str, Path]) -> None:
+    with hitsduck.open_reruns(pair, instrument="DECam") as reruns:
+        findings = compose(reruns).findings
+    assert any("Within 64 px" in words and "do crowd" in words for words in findings)
+
+
+def test_report_of_empty_reruns_works(tmp_path: Path) -> None:
+    paths = {name: tiny(tmp_path / f"{name}.db", sources=[]) for name in ("a", "b")}
+    page = page_of(paths, tmp_path)
+    assert [cell[0] for cell in table(page, "Counts")[0]] == ["a", "0", "0", "0", "0"]
+
+
+# -- in a browser --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium without a network."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield session
+    session.quit()
+
+
+def opened(browser: Any, path: Path) -> None:
+    """Open a report from disk and wait until its charts are drawn."""
+    browser.get("about:blank")  # ends what Chromium asks for when it starts
+    browser.get_log("browser")
+    browser.get_log("performance")
+    browser.get(path.as_uri())
+    until = time.monotonic() + 30
+    while not browser.execute_script("return document.documentElement.dataset.drawn === 'yes'"):
+        assert time.monotonic() < until, browser.get_log("browser")
+        time.sleep(0.05)
+
+
+def requests(browser: Any) -> set[str]:
+    """Return the schemes of everything that was asked for."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+    return {url.partition(":")[0] for url in urls}
+
+
+def marks(browser: Any) -> dict[str, int]:
+    """Return how many marks (not axes or legends) each chart drew, by its name."""
+    return browser.execute_script(
+        """return Object.fromEntries([...document.querySelectorAll(".chart")].map(chart =>
+        [chart.dataset.chart, chart.querySelectorAll(
+            ".role-mark path, .role-mark rect, .role-mark line, .role-mark text, .role-mark image"
+        ).length]))"""
+    )
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_report_opens_offline_with_a_clean_console(
+    browser: Any, pair: dict[str, Path], tmp_path: Path, scheme: str
+) -> None:
+    page_of({SCRIPT: pair["before"], "after": pair["after"]}, tmp_path)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    opened(browser, tmp_path / "report.html")
+    assert browser.get_log("browser") == []
+    assert requests(browser) <= {"file", "data", "blob"}
+    drawn = marks(browser)
+    # Eight bars and their numbers; of two kinds some bins, intervals and the even spread.
+    assert drawn["counts"] == 16
+    assert drawn["edge-distances"] > 10
+    body = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert body == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
+    words = browser.execute_script(
+        "return getComputedStyle(document.querySelector('.role-axis-label text')).fill"
+    )
+    assert words == {"light": "rgb(82, 96, 109)", "dark": "rgb(167, 178, 189)"}[scheme]
+
+
+@pytest.mark.browser
+def test_real_report_draws_its_charts(browser: Any, shared: Path, tmp_path: Path) -> None:
+    apdb = shared / "data" / "apdb"
+    paths = {
+        "imsim-2023": apdb / "imsim-2023-packed.sqlite3",
+        "imsim-2024": apdb / "imsim-2024-schema-0.1.1.sqlite3",
+    }
+    page_of(paths, tmp_path, instrument="LSSTCam-imSim")
+    opened(browser, tmp_path / "report.html")
+    assert browser.get_log("browser") == []
+    assert all(n > 10 for n in marks(browser).values())
+    shown = browser.execute_script(
+        "return [...document.querySelectorAll('#counts td')].map(cell => cell.dataset.value)"
+    )
+    truth = [n for path in paths.values() for n in sqlite_counts(path)]
+    assert [int(value) for value in shown] == truth
+
+
+@pytest.mark.browser
+def test_tables_sort_by_their_numbers(browser: Any, pair: dict[str, Path], tmp_path: Path) -> None:
+    page_of(pair, tmp_path)
+    opened(browser, tmp_path / "report.html")
+    names = "return [...document.querySelectorAll('#counts tbody th')].map(cell => cell.innerText)"
+    button = "document.querySelectorAll('#counts thead button')[1].click();"
+    assert browser.execute_script(names) == ["before", "after"]
+    assert browser.execute_script(button + names) == ["before", "after"]
+    assert browser.execute_script(button + names) == ["after", "before"]
+
+
+# -- the demonstration -----------------------------------------------------------
+
+
+def test_demo_simulates_and_finds_the_planted_excess(tmp_path: Path) -> None:
+    steps: list[tuple[str, float]] = []
+    report = run_demo(tmp_path / "demo", progress=lambda *step: steps.append(step))
+    assert report == tmp_path / "demo" / "report.html"
+    page = report.read_text(encoding="utf-8")
+    counts = table(page, "Counts")
+    assert [row[0][0] for row in counts] == ["Apr2020", "May2020", "Jun2020"]
+    for row in counts:
+        path = tmp_path / "demo" / row[0][0] / "association.db"
+        assert [int(value or -1) for _, value in row[1:]] == sqlite_counts(path)
+    assert "do crowd beside the edges" in page
+    assert steps[-1] == ("writing the report", 1.0)
