@@ -31,7 +31,8 @@ wanted = ["diaSourceId", "diaObjectId", "ra", "decl", "ccdVisitId", "midPointTai
 columns = ", ".join(name for name in wanted if name in names)
 sources = pd.read_sql_query(f"select {columns} from DiaSource", connection)
 objects = pd.read_sql_query(
-    "select diaObjectId, ra, decl, nDiaSources from DiaObject where validityEnd is null", connection)
+    "select diaObjectId, ra, decl, nDiaSources from DiaObject where validityEnd is null",
+    connection)
 good = sources[(sources["flags"] & 704) == 0]
 good_objects = objects[objects["diaObjectId"].isin(good["diaObjectId"])]
 seconds = time.perf_counter() - started

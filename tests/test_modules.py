@@ -38,6 +38,7 @@ ORDER = (
         "outside_tables",
         "pairing",
         "resampling",
+        "selection",
         "sides",
         "significance",
         "sky_fit",

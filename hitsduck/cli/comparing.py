@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from hitsduck.comparison import Comparison
+    from hitsduck.crossmatch import How
 
 #: What ``explain --json`` gives of each value.
 EXPLANATION_KEYS = (
@@ -89,13 +90,11 @@ def _pair_options(command: Command) -> Command:
 @json_option
 @where_option
 @opening_options
-@click.pass_context
 def compare(
-    context: click.Context,
     left: str,
     right: str,
     radius_arcsec: float,
-    how: str,
+    how: How,
     every: bool,
     edge_within: float,
     by: Sequence[str],
@@ -137,10 +136,10 @@ def compare(
         click.echo(f"\n{footer}")
         for path in written.values():
             click.echo(f"written: {path}")
-    _fail_above(context, summary, fail_above)
+    _fail_above(summary, fail_above)
 
 
-def _fail_above(context: click.Context, summary: dict[str, Any], percent: float | None) -> None:
+def _fail_above(summary: dict[str, Any], percent: float | None) -> None:
     if percent is None:
         return
     left, right = summary["n_left"], summary["n_right"]
@@ -150,7 +149,7 @@ def _fail_above(context: click.Context, summary: dict[str, Any], percent: float 
             f"the number of sources changed from {left:,} to {right:,}, more than {percent:g}%",
             err=True,
         )
-        context.exit(_FAILED)
+        raise click.exceptions.Exit(_FAILED)
 
 
 def _print_summary(comparison: Comparison, summary: dict[str, Any]) -> None:
@@ -226,7 +225,7 @@ def explain(
     left: str,
     right: str,
     radius_arcsec: float,
-    how: str,
+    how: How,
     every: bool,
     edge_within: float,
     depth: int,
