@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hitsduck.errors import HitsduckError, HitsduckWarning
-    from hitsduck.reruns import Rerun, Reruns, open_reruns
+    from hitsduck.opening import open_reruns
+    from hitsduck.rerun import Rerun
+    from hitsduck.reruns import Reruns
     from hitsduck.simulator import simulate
 
 __version__ = "0.3.0"
 
 _HOMES = {
-    "open_reruns": "hitsduck.reruns",
+    "open_reruns": "hitsduck.opening",
     "Reruns": "hitsduck.reruns",
-    "Rerun": "hitsduck.reruns",
+    "Rerun": "hitsduck.rerun",
     "HitsduckError": "hitsduck.errors",
     "HitsduckWarning": "hitsduck.errors",
     "simulate": "hitsduck.simulator",

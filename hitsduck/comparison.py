@@ -24,7 +24,7 @@ from hitsduck.crossmatch import How
 from hitsduck.evidence import Evidence
 from hitsduck.masking import REFLAGGED, UNUSABLE
 from hitsduck.matching import Matching, Rule
-from hitsduck.pairing import counts_by, pair_frame
+from hitsduck.pairing import counts_by, differences, pair_frame
 from hitsduck.sides import Side, read_together
 from hitsduck.verdict import Decomposition, verdict
 
@@ -219,6 +219,10 @@ class Comparison:
             for side, rows in zip(self._sides, self._matching.rows, strict=True)
         )
         return counts_by((left, right), self._matching.is_only, self._matching.match.pairs)
+
+    def differences(self) -> pl.DataFrame:
+        """Sum up the differences in flux and position; see `hitsduck.pairing.differences`."""
+        return differences(self.matched)
 
     def edges(self, *, within_px: float = EDGE_WITHIN_PX) -> EdgeExcess | None:
         """Measure whether new sources are concentrated at detector edges.

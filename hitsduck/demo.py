@@ -42,8 +42,8 @@ def run_demo(
     --------
     >>> run_demo("demo")  # doctest: +SKIP
     """
+    from hitsduck.opening import open_reruns
     from hitsduck.report import write_report
-    from hitsduck.reruns import open_reruns
     from hitsduck.simulator import simulate
 
     folder = Path(directory)

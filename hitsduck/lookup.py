@@ -92,7 +92,8 @@ class Lookup:
         table = _TABLES[view]
         physical = self._rerun.file.tables.get(table, {})
         selected = ", ".join(quote_identifier(c) for c in columns) if columns else "*"
-        kept = " where is_good" if good else ""
+        # The views make diaObjectId 0, which stands for no object, a NULL.
+        kept = f" where {quote_identifier(column)} is not null{' and is_good' if good else ''}"
         ordered = f" order by {_ORDER[view]}" if view in _ORDER else ""
         name = schema.physical_name(table, column, physical)
         with self._lock:

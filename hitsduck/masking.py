@@ -16,6 +16,8 @@ from hitsduck.crossmatch import Match
 Matcher = Callable[[pl.DataFrame, pl.DataFrame], Match]
 
 REFLAGGED, ABSENT, UNUSABLE = "reflagged", "absent", "unusable"
+_IMAGE = ("visit", "detector")
+_NO_PAIRS = pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32, "separation": pl.Float64})
 
 
 def is_usable(first: str, second: str) -> pl.Expr:
@@ -37,7 +39,7 @@ def reasons(
     left: pl.DataFrame,
     right: pl.DataFrame,
     unmatched: tuple[pl.Series, pl.Series],
-    match: Matcher,
+    rules: tuple[Matcher, Matcher] | None,
     *,
     position: tuple[str, str] = ("ra", "dec"),
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -50,10 +52,12 @@ def reasons(
     unmatched : tuple of polars.Series
         Row numbers, in `left` and in `right`, of the compared sources that have no
         partner among the compared ones.
-    match : callable
-        The rule of the comparison, from two frames to pairs.
+    rules : tuple of callables, optional
+        From two frames to pairs: the rule of the comparison, and the one that gives
+        every pair within its radius. None where all sources were compared, so that
+        none can be reflagged.
     position : tuple of str
-        The columns that the rule looks at.
+        The columns that the rules look at.
 
     Returns
     -------
@@ -65,33 +69,64 @@ def reasons(
         partner has set: NULL where the source is not reflagged, and where the
         partner is not good because one of these flags is NULL.
     """
-    pairs = match(left, right).pairs if any(rows.len() for rows in unmatched) else None
+    pairs = _NO_PAIRS if rules is None else _pairs(left, right, unmatched, *rules)
+    flags = ("is_good", "good_definition_bits")
     return (
-        _reasons(left, unmatched[0], _partners(pairs, "left", "right", right), position),
-        _reasons(right, unmatched[1], _partners(pairs, "right", "left", left), position),
+        _reasons(
+            left, unmatched[0], _partners(pairs, "left", "right", right.select(flags)), position
+        ),
+        _reasons(
+            right, unmatched[1], _partners(pairs, "right", "left", left.select(flags)), position
+        ),
     )
 
 
-def _partners(
-    pairs: pl.DataFrame | None, mine: str, theirs: str, other: pl.DataFrame
+def _pairs(
+    left: pl.DataFrame,
+    right: pl.DataFrame,
+    unmatched: tuple[pl.Series, pl.Series],
+    match: Matcher,
+    near: Matcher,
 ) -> pl.DataFrame:
-    """Return the nearest partner that is not good, of each row that has one."""
-    if pairs is None:
-        return pl.DataFrame(schema={"row": pl.UInt32, "bits": pl.Int64})
+    """Match all sources of both reruns, good or not, as far as it can matter.
+
+    Sources match within their image, so only those images are looked at on which an
+    unmatched source has one within the radius that is not good.
+    """
+    images = []
+    for own, rows, other in ((left, unmatched[0], right), (right, unmatched[1], left)):
+        lonely = own[rows]
+        found = near(lonely, other.filter(~pl.col("is_good"))).pairs["left_index"]
+        images.append(lonely[found.unique()].select(_IMAGE).unique())
+    suspect = pl.concat(images, how="vertical_relaxed").unique()
+    if suspect.is_empty():
+        return _NO_PAIRS
+    rows_of = [
+        frame.select(_IMAGE)
+        .with_row_index("row")
+        .join(suspect, on=_IMAGE, how="semi", maintain_order="left")["row"]
+        for frame in (left, right)
+    ]
+    pairs = match(left[rows_of[0]], right[rows_of[1]]).pairs
     separation = next(name for name in pairs.columns if name.startswith("sep_"))
-    partner = pairs[f"{theirs}_index"]
+    return pl.DataFrame(
+        {
+            "left": rows_of[0].gather(pairs["left_index"]),
+            "right": rows_of[1].gather(pairs["right_index"]),
+            "separation": pairs[separation],
+        }
+    )
+
+
+def _partners(pairs: pl.DataFrame, mine: str, theirs: str, flags: pl.DataFrame) -> pl.DataFrame:
+    """Return the nearest partner that is not good, of each row that has one."""
+    of_partner = flags[pairs[theirs]]
     return (
-        pairs.select(
-            pl.col(f"{mine}_index").alias("row"),
-            pl.col(separation).alias("separation"),
-            partner.alias("partner"),
-            other["is_good"].gather(partner).alias("is_good"),
-            other["good_definition_bits"].gather(partner).alias("bits"),
-        )
+        pl.concat([pairs, of_partner], how="horizontal")
         .filter(~pl.col("is_good"))
-        .sort("row", "separation", "partner")
-        .unique("row", keep="first", maintain_order=True)
-        .select("row", "bits")
+        .sort(mine, "separation", theirs)
+        .unique(mine, keep="first", maintain_order=True)
+        .select(pl.col(mine).alias("row"), pl.col("good_definition_bits").alias("bits"))
     )
 
 

@@ -44,6 +44,10 @@ class Rule:
         """Match two frames of sources."""
         return self._match(left, right)
 
+    def every(self, left: pl.DataFrame, right: pl.DataFrame) -> Match:
+        """Match every pair within the radius."""
+        return self._match(left, right, how="all")
+
     def __str__(self) -> str:
         """Return the radius with its unit."""
         if self.radius_px is not None:
@@ -134,12 +138,8 @@ class Matching:
         """``why`` and ``differing_flags`` of the unmatched sources (`hitsduck.masking`)."""
         left, right = (side.frame(*MATCH_COLUMNS) for side in self.sides)
         unmatched = (self.unmatched(0), self.unmatched(1))
-        match = self.rule if self.good else self._match_again
-        return reasons(left, right, unmatched, match, position=self.rule.position)
-
-    def _match_again(self, left: pl.DataFrame, right: pl.DataFrame) -> Match:
-        """Return the match of all sources, where that is what was compared."""
-        return self.match
+        rules = (self.rule, self.rule.every) if self.good else None
+        return reasons(left, right, unmatched, rules, position=self.rule.position)
 
     @cached_property
     def compared(self) -> dict[str, Compared]:

@@ -10,6 +10,20 @@ import polars as pl
 from hitsduck.coverage import IMAGE
 
 _DEGREE_ARCSEC = 3600.0
+#: What the differences of two equal reruns are around.
+_NO_DIFFERENCE = {
+    "psf_flux_ratio": 1.0,
+    "delta_ra_arcsec": 0.0,
+    "delta_dec_arcsec": 0.0,
+    "delta_x_px": 0.0,
+    "delta_y_px": 0.0,
+}
+#: Standard deviation of a normal distribution over its median absolute deviation, and
+#: standard error of its median over that of its mean.
+_SIGMA_PER_MAD = 1.4826
+_MEDIAN_PER_MEAN = 1.2533
+#: With fewer visits the error of a median comes from the pairs themselves.
+_FEWEST_VISITS = 10
 
 
 def pair_frame(left: pl.DataFrame, right: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -62,6 +76,61 @@ def _delta_ra_arcsec() -> pl.Expr:
     short_way = turn - 360.0 * (turn / 360.0).round()
     mean_dec = (pl.col("dec_left") + pl.col("dec_right")) / 2.0
     return short_way * mean_dec.radians().cos() * _DEGREE_ARCSEC
+
+
+def differences(matched: pl.DataFrame) -> pl.DataFrame:
+    """Sum up how the two sources of a pair differ in flux and position.
+
+    A change of the zero point shows in ``psf_flux_ratio``, one of the astrometry in the
+    others.
+
+    Parameters
+    ----------
+    matched : polars.DataFrame
+        As :func:`pair_frame` gives it.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per quantity: ``quantity``, ``n_pairs`` (with a value), ``median``,
+        ``scatter`` (1.4826 times the median absolute deviation), ``error`` (of the
+        median: from the medians of whole visits, as pairs of one visit are not
+        independent; from the pairs where there are fewer than 10 visits),
+        ``no_difference`` (1 or 0), ``n_sigma`` (median less that, over the error; NULL
+        where the error is 0).
+    """
+    rows = []
+    for quantity, expected in _NO_DIFFERENCE.items():
+        known = matched.filter(pl.col(quantity).is_finite()).select("visit", quantity)
+        values = known[quantity]
+        of_visits = known.group_by("visit").agg(pl.col(quantity).median())[quantity]
+        error = _error_of_median(of_visits if of_visits.len() >= _FEWEST_VISITS else values)
+        median = values.median()
+        rows.append(
+            {
+                "quantity": quantity,
+                "n_pairs": values.len(),
+                "median": median,
+                "scatter": _scatter(values),
+                "error": error,
+                "no_difference": expected,
+                "n_sigma": (median - expected) / error
+                if isinstance(median, float) and error
+                else None,
+            }
+        )
+    numbers = ("median", "scatter", "error", "no_difference", "n_sigma")
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(numbers, pl.Float64))
+
+
+def _scatter(values: pl.Series) -> float | None:
+    deviation = (values - values.median()).abs().median()
+    return _SIGMA_PER_MAD * deviation if isinstance(deviation, float) else None
+
+
+def _error_of_median(values: pl.Series) -> float | None:
+    scatter = _scatter(values)
+    return None if scatter is None else _MEDIAN_PER_MEAN * scatter / values.len() ** 0.5
 
 
 def counts_by(

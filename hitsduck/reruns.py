@@ -1,15 +1,13 @@
-"""Opens reruns and answers questions about them: the library's front door."""
+"""The opened reruns, and what can be asked of them all: the library's front door."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import sqlite3
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,22 +15,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from hitsduck import attaching, guard, inspection, schema, views
+from hitsduck import attaching, guard, inspection, views
 from hitsduck.attaching import AttachedRerun
-from hitsduck.cameras import Camera, get_camera, read_camera
+from hitsduck.cameras import Camera
+from hitsduck.complaints import explained
 from hitsduck.connection import Connection, Parameters, Tracer, translated
-from hitsduck.errors import (
-    BadValueError,
-    HitsduckError,
-    NotAnApdbError,
-    QueryError,
-    RerunLockedError,
-    RerunNameError,
-)
-from hitsduck.inspection import offending_cells
+from hitsduck.errors import HitsduckError, QueryError, RerunNameError
+from hitsduck.information import info_of
 from hitsduck.lookup import Lookup
 from hitsduck.quoting import quote_identifier, quote_text
-from hitsduck.results import Result
+from hitsduck.rerun import Rerun
+from hitsduck.results import Result, plain_value
 from hitsduck.views import ViewMaker
 
 if TYPE_CHECKING:
@@ -45,139 +38,12 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 
-#: The schema of the views over all reruns, and names that DuckDB keeps for itself.
+#: The schema of the views over all reruns.
 ALL_RERUNS = "all_reruns"
-RESERVED_NAMES = frozenset(
-    {ALL_RERUNS, "system", "temp", "memory", "information_schema", "pg_catalog"}
-)
-_OWN_PREFIX = "hitsduck_"
+#: What the names of our own schemas and catalogues begin with.
+OWN_PREFIX = "hitsduck_"
 #: What `Comparison.register` makes in a schema of its own.
 COMPARISON_TABLES = ("matched", "left_only", "right_only")
-MOMENT_UNITS = ("px2", "arcsec2")
-
-
-def open_reruns(
-    reruns: Mapping[str, PathLike] | Sequence[PathLike] | PathLike,
-    *,
-    instrument: str | None = None,
-    camera: str | os.PathLike[str] | Camera | None = None,
-    moments: str | None = None,
-    bad_flags: str | Sequence[str] = schema.DEFAULT_FLAG_SET,
-    threads: int | None = None,
-    memory_limit: str | None = None,
-    temp_directory: PathLike | None = None,
-    tracer: Tracer | None = None,
-) -> Reruns:
-    """Open the APDBs of some reruns, read-only.
-
-    Parameters
-    ----------
-    reruns : mapping of str to path, or sequence of paths
-        Name -> SQLite file, or folder that holds one APDB. Of a path alone the
-        name is the folder's, or the file's stem.
-    instrument : str, optional
-        DECam, HSC, LSSTCam, LSSTComCam or LSSTCam-imSim; goes before what the
-        files say.
-    camera : path or Camera, optional
-        A camera of your own, as a CSV of one row per detector.
-    moments : {"px2", "arcsec2"}, optional
-        Unit of ixxPSF and its like; else told from the PSF sizes.
-    bad_flags : str or sequence of str
-        A good source has none of these: ``dm25125``, ``analysis_ap``, or flag names.
-    threads, memory_limit, temp_directory
-        DuckDB's settings.
-    tracer : callable, optional
-        Called with every SQL statement and its parameters.
-
-    Returns
-    -------
-    Reruns
-        A context manager; close it, or use ``with``.
-
-    Raises
-    ------
-    HitsduckError
-        One of its subclasses, in one line: what, where, what to do.
-
-    Examples
-    --------
-    >>> with open_reruns({"May2020": "cw_2020_05"}) as reruns:  # doctest: +SKIP
-    ...     reruns.counts().polars()
-    """
-    named = _named(reruns)
-    if moments is not None and moments not in MOMENT_UNITS:
-        raise QueryError(f"moments is {moments!r}; it is one of {', '.join(MOMENT_UNITS)}")
-    stated = _stated_camera(instrument, camera)
-    flag_set, flags = schema.resolve_flags(bad_flags)
-    return Reruns(
-        named,
-        stated=stated,
-        moments=moments,
-        flag_set=flag_set,
-        flags=flags,
-        threads=threads,
-        memory_limit=memory_limit,
-        temp_directory=temp_directory,
-        tracer=tracer,
-    )
-
-
-def rerun_name(path: PathLike) -> str:
-    """Return the name of a rerun given by path alone.
-
-    The folder's name, or the file's stem; of a file called ``association.db`` the
-    name of its folder.
-    """
-    place = Path(path).absolute()
-    if place.is_dir():
-        return place.name
-    return place.parent.name if place.name == "association.db" else place.stem
-
-
-def _named(
-    reruns: Mapping[str, PathLike] | Sequence[PathLike] | PathLike,
-) -> list[tuple[str, PathLike]]:
-    if isinstance(reruns, Mapping):
-        pairs = list(reruns.items())
-    elif isinstance(reruns, str | os.PathLike):
-        pairs = [(rerun_name(reruns), reruns)]
-    else:
-        pairs = [(rerun_name(path), path) for path in reruns]
-    check_names(pairs)
-    return pairs
-
-
-def check_names(pairs: Sequence[tuple[str, PathLike]]) -> None:
-    """Check the names of reruns: filled, distinct (but for case), not reserved.
-
-    Raises
-    ------
-    RerunNameError
-    """
-    if not pairs:
-        raise RerunNameError("no rerun is given; name at least one APDB")
-    seen: dict[str, tuple[str, PathLike]] = {}
-    for name, path in pairs:
-        if not isinstance(name, str) or not name.strip() or "\x00" in name:
-            raise RerunNameError(f"{path}: {name!r} cannot be the name of a rerun")
-        key = name.casefold()
-        if key in RESERVED_NAMES or key.startswith(_OWN_PREFIX):
-            raise RerunNameError(f"{path}: the name {name!r} is reserved; give NAME={path}")
-        if key in seen:
-            other, other_path = seen[key]
-            raise RerunNameError(
-                f"two reruns are called {other!r} and {name!r} ({other_path} and {path}); names "
-                "must differ in more than case: give NAME=PATH"
-            )
-        seen[key] = (name, path)
-
-
-def _stated_camera(
-    instrument: str | None, camera: str | os.PathLike[str] | Camera | None
-) -> str | Camera | None:
-    if camera is None:
-        return get_camera(instrument).name if instrument else None
-    return camera if isinstance(camera, Camera) else read_camera(Path(camera))
 
 
 class Reruns:
@@ -215,7 +81,7 @@ class Reruns:
             self._attached = {
                 name: attaching.examine(
                     name,
-                    f"{_OWN_PREFIX}apdb_{number}",
+                    f"{OWN_PREFIX}apdb_{number}",
                     inspection.inspect(path, copy_folder=self._folder / "copies"),
                     instrument=stated,
                     moments=moments,
@@ -397,7 +263,7 @@ class Reruns:
         guard.check_select(self.connection, query)
         with self.watching():
             self._ensure_for(query)
-        values = {name: _plain(value) for name, value in parameters.items()}
+        values = {name: plain_value(value) for name, value in parameters.items()}
         result = self.query(query, values or None)
         twice = sorted({name for name in result.columns if result.columns.count(name) > 1})
         if twice:
@@ -413,57 +279,19 @@ class Reruns:
             yield
         except HitsduckError as error:
             self._check_unchanged()
-            explained = self._explained(error)
-            if explained is error:
+            ours = explained(self._attached, error)
+            if ours is error:
                 raise
-            raise explained from error
+            raise ours from error
         except (duckdb.Error, RuntimeError, ValueError) as error:  # while rows are fetched
             self._check_unchanged()
-            raise self._explained(translated(error)) from error
+            raise explained(self._attached, translated(error)) from error
         self._check_unchanged()
 
     def _check_unchanged(self) -> None:
         for name, rerun in self._attached.items():
             if rerun.file.readable_path == rerun.file.path:
                 rerun.file.check_unchanged(name)
-
-    def _explained(self, error: HitsduckError) -> HitsduckError:
-        """Name the file, and the cells, that the engine's complaint is about."""
-        if isinstance(error, BadValueError):
-            return self._located(error)
-        if isinstance(error, NotAnApdbError | RerunLockedError):
-            for rerun in self._attached.values():
-                try:
-                    rerun.file.check_readable()
-                except HitsduckError as found:
-                    return found
-        for name, rerun in self._attached.items():  # views know the name alone
-            plain = f"rerun {name}: "
-            if str(error).startswith(plain):
-                where = f"rerun {name!r} ({rerun.file.path}): "
-                return type(error)(where + str(error).removeprefix(plain))
-        return error
-
-    def _located(self, error: BadValueError) -> HitsduckError:
-        """Say in which file, table, column and rows the unreadable cells are."""
-        column = re.search(r'column "([^"]+)"', str(error))
-        stamp = re.search(r'timestamp field [^:]*: "([^"]*)"', str(error))
-        for name, rerun in self._attached.items():
-            with rerun.file.reading() as connection:
-                for table in attaching.STAGED.values():
-                    found = _unreadable_cells(
-                        connection,
-                        rerun.file.table_name(table),
-                        rerun.file.tables.get(table, {}),
-                        column[1] if column else None,
-                        stamp[1] if stamp else None,
-                    )
-                    if found:
-                        return BadValueError(f"rerun {name!r} ({rerun.file.path}): {found}")
-        if "Conversion Error" in str(error):  # a cast in the query itself
-            return QueryError(str(error))
-        files = ", ".join(str(rerun.file.path) for rerun in self._attached.values())
-        return BadValueError(f"{error} (in one of {files})")
 
     # -- conditions ------------------------------------------------------------
 
@@ -510,7 +338,7 @@ class Reruns:
         found = [str(column[1]) for column in kind.description or ()]
         if found != ["BOOLEAN"]:
             raise QueryError(f"the condition {where!r} is neither true nor false, but {found[0]}")
-        new = f"{_OWN_PREFIX}where_{len(self._scopes)}"
+        new = f"{OWN_PREFIX}where_{len(self._scopes)}"
         connection.execute(f"create schema {quote_identifier(new)}")
         for table in attaching.DEFINITION_TABLES:
             connection.execute(
@@ -579,63 +407,7 @@ class Reruns:
             ``n_null_visits``, ``n_without_object``, ``unread_columns`` and
             ``is_private_copy``.
         """
-        return [self._info_of(rerun) for rerun in self._attached.values()]
-
-    def _info_of(self, rerun: AttachedRerun) -> dict[str, Any]:
-        file = rerun.file
-        found = rerun.instrument
-        open_columns = ["visits", "detectors", "n_null_visits"] if found.id_problem else []
-        if attaching.seeing_problem(rerun):
-            open_columns += ["median_seeing_arcsec", "mean_seeing_arcsec"]
-        left_out = f" exclude ({', '.join(open_columns)})" if open_columns else ""
-        view = self.scope(rerun.name, "rerun_summary")
-        summary = dict.fromkeys(open_columns)
-        summary |= self.query(f"select *{left_out} from {view}").rows()[0]
-        with file.reading() as connection:
-            n_rows = {
-                table: int(
-                    connection.execute(
-                        f"select count(*) from {quote_identifier(file.table_name(table))}"
-                    ).fetchone()[0]
-                )
-                for table in file.tables
-            }
-        return {
-            "rerun": rerun.name,
-            "path": str(file.path),
-            "prefix": file.prefix,
-            "generation": rerun.generations["DiaSource"],
-            "generations": rerun.generations,
-            "schema_version": file.metadata.get("version:schema"),
-            "instrument": found.name,
-            "instrument_found_by": found.found_by,
-            "instrument_candidates": [camera.name for camera in found.candidates],
-            "flag_encoding": rerun.flag_encoding,
-            "flag_set": rerun.flag_set,
-            "bad_flags": list(rerun.bad_flags),
-            "skipped_flags": list(rerun.skipped_flags),
-            "n_rows": n_rows,
-            "visits": None if found.id_problem else summary["visits"] or [],
-            "detectors": None if found.id_problem else summary["detectors"] or [],
-            "bands": summary["bands"] or [],
-            "first_mjd_tai": summary["first_mjd_tai"],
-            "last_mjd_tai": summary["last_mjd_tai"],
-            "moments_unit": rerun.moments.unit,
-            "moments_found_by": rerun.moments.found_by,
-            "psf_moments": rerun.moments.psf_moments,
-            "median_seeing_arcsec": summary["median_seeing_arcsec"],
-            "mean_seeing_arcsec": summary["mean_seeing_arcsec"],
-            "n_null_flags": summary["n_null_flags"],
-            "n_bad_positions": summary["n_bad_positions"],
-            "n_null_visits": summary["n_null_visits"],
-            "n_without_object": summary["n_without_object"],
-            "unread_columns": {
-                table: unread
-                for table in attaching.STAGED.values()
-                if (unread := schema.unread_columns(table, file.tables.get(table, {})))
-            },
-            "is_private_copy": file.readable_path != file.path,
-        }
+        return [info_of(self, rerun) for rerun in self._attached.values()]
 
     def compare(
         self,
@@ -707,215 +479,3 @@ class Reruns:
             if name not in self._lookups:
                 self._lookups[name] = Lookup(self.connection, self.attached(name))
             return self._lookups[name]
-
-
-def _unreadable_cells(
-    connection: sqlite3.Connection,
-    table: str,
-    columns: Mapping[str, str],
-    column: str | None,
-    stamp: str | None,
-) -> str | None:
-    """Describe the cells of one table that their column's declared type cannot hold.
-
-    Parameters
-    ----------
-    columns : mapping
-        {column: declared type} of the table.
-    column : str or None
-        Look at this one alone.
-    stamp : str or None
-        A text in a TIMESTAMP column that the engine could not read.
-    """
-    for name, declared in columns.items():
-        if column is not None and name != column:
-            continue
-        is_stamp = _is_timestamp(declared)
-        n_cells, examples = offending_cells(
-            connection, table, name, _storage_classes(declared), stamp if is_stamp else None
-        )
-        if n_cells:
-            rows = ", ".join(f"rowid {i}: {value!r}" for i, value in examples)
-            cells = "1 cell that is" if n_cells == 1 else f"{n_cells} cells that are"
-            return (
-                f"{table}.{name} is declared {declared} and holds {cells} nothing of the kind "
-                f"({rows}); mend them in a copy of the file"
-            )
-    return None
-
-
-def _is_timestamp(declared: str) -> bool:
-    return "TIME" in declared.upper() or "DATE" in declared.upper()
-
-
-def _storage_classes(declared: str) -> tuple[str, ...]:
-    """Return SQLite's storage classes that DuckDB reads from a declared type."""
-    kind = declared.upper()
-    if _is_timestamp(kind):
-        return ("text",)
-    if any(word in kind for word in ("FLOA", "REAL", "DOUB")):
-        return ("integer", "real")
-    if "INT" in kind or "BOOL" in kind:
-        return ("integer",)
-    if "BLOB" in kind:
-        return ("integer", "real", "text", "blob")
-    return ("integer", "real", "text")
-
-
-class Rerun:
-    """One opened rerun; made by ``reruns[name]``."""
-
-    def __init__(self, reruns: Reruns, attached: AttachedRerun) -> None:
-        self._reruns = reruns
-        self._attached = attached
-        self.name = attached.name
-        self.path = attached.file.path
-
-    def __repr__(self) -> str:
-        """Return name, path and instrument."""
-        camera = self._attached.instrument.name or "instrument not known"
-        return f"<Rerun {self.name}: {self.path}, {camera}>"
-
-    @property
-    def camera(self) -> Camera | None:
-        """The camera, None where it is not known."""
-        return self._attached.instrument.camera
-
-    def sources(
-        self,
-        columns: Sequence[str] | None = None,
-        *,
-        visit: int | Sequence[int] | None = None,
-        detector: int | Sequence[int] | None = None,
-        band: str | Sequence[str] | None = None,
-        good: bool = False,
-        where: str | None = None,
-    ) -> Result:
-        """Return DIA sources, every one that is asked for.
-
-        Parameters
-        ----------
-        columns : sequence of str, optional
-            Columns of ``dia_source``; all by default.
-        visit, detector, band : value or sequence, optional
-            Only these.
-        good : bool
-            Only good sources.
-        where : str, optional
-            One expression on ``dia_source``.
-
-        Returns
-        -------
-        Result
-            One row per diaSource; row order is not guaranteed.
-
-        Raises
-        ------
-        QueryError
-            A column does not exist.
-        """
-        filters = {"visit": visit, "detector": detector, "band": band}
-        return self._select("dia_source", columns, filters, good, where)
-
-    def objects(
-        self,
-        columns: Sequence[str] | None = None,
-        *,
-        good: bool = False,
-        where: str | None = None,
-    ) -> Result:
-        """Return current DIA objects.
-
-        Parameters
-        ----------
-        columns : sequence of str, optional
-            Columns of ``dia_object``; all by default.
-        good : bool
-            Only objects with at least one good source.
-        where : str, optional
-            One expression on ``dia_source``: only objects with such a source.
-
-        Returns
-        -------
-        Result
-            One row per diaObject; row order is not guaranteed.
-        """
-        view = "good_dia_object" if good else "dia_object"
-        return self._select(view, columns, {}, False, where)
-
-    def source(self, source_id: int) -> dict[str, Any]:
-        """Return the DIA source of this id, by SQLite's index.
-
-        Raises
-        ------
-        ResultNotFoundError
-            There is none.
-        """
-        with self._reruns.watching():
-            return self._reruns.lookup(self.name).one("dia_source", "diaSourceId", source_id)
-
-    def object(self, object_id: int) -> dict[str, Any]:
-        """Return the current version of the DIA object of this id, by SQLite's index.
-
-        Raises
-        ------
-        ResultNotFoundError
-            There is none.
-        """
-        with self._reruns.watching():
-            return self._reruns.lookup(self.name).one("dia_object", "diaObjectId", object_id)
-
-    def sources_for_object(
-        self, object_id: int, columns: Sequence[str] | None = None, *, good: bool = False
-    ) -> Result:
-        """Return the DIA sources of one object in order of time, by SQLite's index.
-
-        Returns
-        -------
-        Result
-            One row per diaSource; none where the object has no source.
-        """
-        with self._reruns.watching():
-            rows = self._reruns.lookup(self.name)
-            return rows.many("dia_source", "diaObjectId", object_id, columns, good=good)
-
-    def forced_sources_for_object(
-        self, object_id: int, columns: Sequence[str] | None = None
-    ) -> Result:
-        """Return the forced photometry of one object in order of time, by SQLite's index.
-
-        Returns
-        -------
-        Result
-            One row per visit and detector.
-        """
-        with self._reruns.watching():
-            rows = self._reruns.lookup(self.name)
-            return rows.many("dia_forced_source", "diaObjectId", object_id, columns)
-
-    def _select(
-        self,
-        view: str,
-        columns: Sequence[str] | None,
-        filters: Mapping[str, Any],
-        good: bool,
-        where: str | None,
-    ) -> Result:
-        conditions = ["is_good"] if good else []
-        parameters: dict[str, Any] = {}
-        for column, wanted in filters.items():
-            if wanted is None:
-                continue
-            value = _plain(wanted)
-            many = [value] if isinstance(value, int | str) else [_plain(v) for v in value]
-            conditions.append(f"list_contains(${column}, {column})")
-            parameters[column] = many
-        selected = ", ".join(quote_identifier(c) for c in columns) if columns else "*"
-        relation = self._reruns.scope(self.name, view, where)
-        kept = f" where {' and '.join(conditions)}" if conditions else ""
-        return self._reruns.query(f"select {selected} from {relation}{kept}", parameters or None)
-
-
-def _plain(value: Any) -> Any:
-    """Return a numpy scalar or array as Python values."""
-    return value.tolist() if hasattr(value, "tolist") else value

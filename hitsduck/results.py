@@ -114,3 +114,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         return str(self.polars()._repr_html_())
+
+
+def plain_value(value: Any) -> Any:
+    """Return a numpy scalar or array as Python values."""
+    return value.tolist() if hasattr(value, "tolist") else value

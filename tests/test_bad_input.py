@@ -755,6 +755,15 @@ def test_a_hot_journal_is_refused_with_the_remedy(tmp_path: Path):
     assert asked(path, "select max(ra) as top from dia_source") == [{"top": 150.0}]
 
 
+def test_the_journal_of_a_finished_transaction_does_no_harm(tmp_path: Path):
+    path = apdb(tmp_path / "a.db")
+    change(path, "pragma journal_mode = persist", WRITE)
+    assert (tmp_path / "a.db-journal").stat().st_size > 0
+    before = snapshot(tmp_path)
+    assert counted(path) == [3, 3, 3, 3]
+    assert snapshot(tmp_path) == before
+
+
 # -- folders and files that cannot be written or read ----------------------------------------
 
 

@@ -1,87 +1,179 @@
-"""The numbers behind each picture against sqlite3 and numpy; the pictures against their schema."""
+"""Every chart: valid, described, small, and honest about what it lacks."""
 
 from __future__ import annotations
 
-import sqlite3
+import base64
+import json
+import struct
+import zlib
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import numpy as np
 import polars as pl
 import pytest
 from apdb_files import make_apdb
 
 import hitsduck
-from hitsduck import chartdata, charts
-from hitsduck.chartdata.edges import poisson_interval
-from hitsduck.charts import theme
-from hitsduck.errors import InstrumentError
+from hitsduck import charts, gallery
+from hitsduck.charts import raster, theme
+from hitsduck.errors import InstrumentError, OutputError, QueryError, ResultNotFoundError
+from hitsduck.gallery import CHARTS, Wanted
 from hitsduck.reruns import Reruns
+from hitsduck.simulator import simulate
 
-IMSIM = {"left": "imsim-2023-packed.sqlite3", "right": "imsim-2024-schema-0.1.1.sqlite3"}
-GOOD = "coalesce(flags & 704 = 0, 0)"  # bits 6, 7 and 9
-
-
-@pytest.fixture(scope="module")
-def real_paths(shared: Path) -> dict[str, Path]:
-    return {name: shared / "data" / "apdb" / file for name, file in IMSIM.items()}
+NAMES = ("Apr2020", "May2020", "Jun2020")
 
 
 @pytest.fixture(scope="module")
-def real(real_paths: dict[str, Path]) -> Iterator[Reruns]:
-    with hitsduck.open_reruns(real_paths, instrument="LSSTCam-imSim") as reruns:
-        yield reruns
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wanted]:
+    """Three small simulated reruns, the first two compared."""
+    folder = tmp_path_factory.mktemp("simulated") / "small"
+    simulate(folder, preset="small", src_catalogs="none")
+    with hitsduck.open_reruns({name: folder / name for name in NAMES}) as reruns:
+        yield Wanted(reruns, compare=NAMES[:2])
 
 
-def rows_of(path: Path, query: str) -> np.ndarray:
-    """Return what sqlite3 itself reads, as an array."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        return np.array(connection.execute(query).fetchall(), dtype=float)
-
-
-def source(number: int, x: float | None, y: float | None, **given: Any) -> dict[str, Any]:
-    return {
-        "diaSourceId": number,
-        "diaObjectId": number,
-        "visit": 410985,
-        "detector": 10,
-        "ra": 150.0 + number / 100,
-        "dec": 2.0,
-        "x": x,
-        "y": y,
-        "midpointMjdTai": 57070.1,
-        **given,
-    }
-
-
-def apdb(path: Path, sources: list[dict[str, Any]]) -> Path:
-    objects = [{"diaObjectId": number} for number in {row["diaObjectId"] for row in sources}]
-    return make_apdb(path, generation="2020", sources=sources, objects=objects, constraints=False)
+def drawn(wanted: Wanted, name: str) -> theme.AnyChart:
+    picture = CHARTS[name]
+    return picture.draw(picture.data(wanted), wanted)
 
 
 def spec_of(chart: theme.AnyChart) -> dict[str, Any]:
-    """Return the specification, checked against the Vega-Lite schema, within the mark limit."""
-    spec = chart.to_dict(validate=True)
-    assert spec["description"]
-    n_rows = sum(len(rows) for rows in spec.get("datasets", {}).values())
-    assert n_rows <= theme.MAX_MARKS
+    """Return the specification, checked against the Vega-Lite schema, within the limits."""
+    spec: dict[str, Any] = chart.to_dict(validate=True)
+    assert spec["description"].endswith("."), spec["description"]
+    datasets = spec.get("datasets", {}).values()
+    assert sum(len(rows) for rows in datasets) <= theme.MAX_MARKS
+    for rows in datasets:
+        for row in rows:
+            if "url" in row:
+                assert row["url"].startswith("data:image/png;base64,")
+                assert len(base64.b64decode(row["url"].partition(",")[2])) <= raster.MOST_BYTES
     return spec
 
 
-# -- counts ---------------------------------------------------------------------
+def titles(node: Any) -> Iterator[str]:
+    """Go through the axis titles of a specification."""
+    if isinstance(node, dict):
+        for channel in ("x", "y"):
+            title = node.get("encoding", {}).get(channel, {}).get("title")
+            if title:
+                yield title
+        for value in node.values():
+            yield from titles(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from titles(value)
 
 
-def test_counts_are_those_of_sqlite(real: Reruns, real_paths: dict[str, Path]) -> None:
-    frame = chartdata.counts(real)
-    assert frame.columns == ["rerun", "quantity", "n", "n_first"]
-    for name, path in real_paths.items():
-        n, n_good = rows_of(path, f"select count(*), sum({GOOD}) from DiaSource")[0]
-        shown = dict(frame.filter(pl.col("rerun") == name)["quantity", "n"].rows())
-        assert (shown["DIA sources"], shown["good DIA sources"]) == (n, n_good)
-    spec_of(charts.counts(frame))
+# -- all of them ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_chart_is_valid_and_small(wanted: Wanted, name: str) -> None:
+    spec = spec_of(drawn(wanted, name))
+    assert len(json.dumps(spec)) < 1_000_000
+    # What is not an empty chart has named axes, but for the tiles, which have none.
+    if name != "visit_grid":
+        assert list(titles(spec))
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_ids_travel_as_text(wanted: Wanted, name: str) -> None:
+    # 2**53 is the largest whole number that a browser keeps.
+    for rows in spec_of(drawn(wanted, name)).get("datasets", {}).values():
+        for row in rows:
+            assert all(abs(v) < 2**53 for v in row.values() if isinstance(v, int))
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_chart_of_hardly_anything_is_drawn(tmp_path: Path, name: str) -> None:
+    """One source, one visit, one CCD, in both reruns."""
+    row = {
+        "diaSourceId": 1,
+        "diaObjectId": 1,
+        "visit": 410985,
+        "detector": 10,
+        "ra": 150.0,
+        "dec": 2.0,
+        "x": 100.0,
+        "y": 100.0,
+        "midpointMjdTai": 57070.1,
+        "psfFlux": -5.0,
+        "psfFluxErr": 1.0,
+        "ixxPSF": 4.0,
+        "iyyPSF": 4.0,
+    }
+    paths = {
+        side: make_apdb(
+            tmp_path / f"{side}.db",
+            generation="2020",
+            sources=[row],
+            objects=[{"diaObjectId": 1, "ra": 150.0, "dec": 2.0}],
+        )
+        for side in ("left", "right")
+    }
+    with hitsduck.open_reruns(paths, instrument="DECam") as reruns:
+        spec_of(gallery.chart(reruns, name))
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_chart_of_empty_reruns_says_so(tmp_path: Path, name: str) -> None:
+    paths = {
+        side: make_apdb(tmp_path / f"{side}.db", generation="2020") for side in ("left", "right")
+    }
+    with hitsduck.open_reruns(paths, instrument="DECam") as reruns:
+        try:
+            spec = spec_of(gallery.chart(reruns, name))
+        except ResultNotFoundError as error:
+            assert "no object" in str(error)  # noqa: PT017
+            return
+    if name not in ("counts", "detector_density", "flags"):
+        assert "message" in json.dumps(spec["datasets"])
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_chart_without_a_camera_is_drawn_or_says_what_to_do(shared: Path, name: str) -> None:
+    path = shared / "data" / "apdb" / "packed-2021.sqlite3"
+    with hitsduck.open_reruns({"a": path, "b": path}) as reruns:
+        try:
+            spec_of(gallery.chart(reruns, name))
+        except InstrumentError as error:
+            assert "instrument" in str(error)  # noqa: PT017
+            assert name not in ("counts", "trend", "flags", "distributions", "sky_map")
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_chart_of_real_reruns(shared: Path, name: str) -> None:
+    folder = shared / "data" / "apdb"
+    paths = {
+        "imsim-2023": folder / "imsim-2023-packed.sqlite3",
+        "imsim-2024": folder / "imsim-2024-schema-0.1.1.sqlite3",
+    }
+    with hitsduck.open_reruns(paths, instrument="LSSTCam-imSim") as reruns:
+        spec_of(gallery.chart(reruns, name))
+
+
+def test_chart_names_take_dashes_and_unknown_ones_list_the_known(wanted: Wanted) -> None:
+    assert gallery.picture("edge-distances") is CHARTS["edge_distances"]
+    with pytest.raises(QueryError, match="no chart is called 'pie'; there are: counts, trend"):
+        gallery.chart(wanted.reruns, "pie")
+    with pytest.raises(QueryError, match="no option colour; there are: rerun, compare"):
+        gallery.chart(wanted.reruns, "counts", colour="red")
+
+
+def test_chart_of_two_needs_two(wanted: Wanted) -> None:
+    path = wanted.reruns["Apr2020"].path
+    with (
+        hitsduck.open_reruns({"a": path}) as reruns,
+        pytest.raises(QueryError, match="name a second one"),
+    ):
+        gallery.chart(reruns, "edge_distances")
+
+
+# -- single ones --------------------------------------------------------------------
 
 
 def test_counts_of_many_reruns_leave_out_the_numbers_on_the_bars() -> None:
@@ -97,115 +189,180 @@ def test_counts_of_many_reruns_leave_out_the_numbers_on_the_bars() -> None:
     assert len(set(theme.colours([f"r{i}" for i in range(64)]))) == 64
 
 
-def test_counts_of_no_rerun_say_so() -> None:
-    spec = spec_of(charts.counts(pl.DataFrame(schema={"rerun": pl.String, "n": pl.Int64})))
-    assert spec["mark"]["type"] == "text"
+def test_focal_plane_axes_have_their_own_names(wanted: Wanted) -> None:
+    spec = json.dumps(spec_of(drawn(wanted, "focal_plane")))
+    across = '"x": {"axis": {"grid": false, "tickCount": 6}, "field": "focal_y_mm"'
+    down = '"y": {"axis": {"grid": false, "tickCount": 6}, "field": "focal_x_mm"'
+    assert across in spec
+    assert down in spec
+    assert '"title": "focal-plane y (mm)"' in spec
+    assert '"title": "focal-plane x (mm)"' in spec
 
 
-# -- edge distances ---------------------------------------------------------------
+def test_sky_runs_to_the_left(wanted: Wanted) -> None:
+    for name in ("sky_map", "sky_zoom", "objects_on_sky"):
+        found = [
+            scale
+            for scale in _scales(spec_of(drawn(wanted, name)), "ra (deg)")
+            if not scale.get("reverse")
+        ]
+        assert found == []
 
 
-def test_edge_distances_are_spread_over_the_area_of_each_ring(tmp_path: Path) -> None:
-    # DECam: 2048 x 4096 px. Sides half a pixel outside of the first pixel centre, so that
-    # x = 9.5 is 10 px from the left side; 31.5 is 32 px, the first of the second bin.
-    common = source(1, 1023.5, 2047.5)
-    paths = {
-        "left": apdb(tmp_path / "left.db", [common]),
-        "right": apdb(
-            tmp_path / "right.db",
-            [common, source(2, 9.5, 2000), source(3, 31.5, 2000), source(4, 2048.5, 100)],
-        ),
-    }
-    with hitsduck.open_reruns(paths, instrument="DECam") as reruns:
-        frame = chartdata.edge_distances(reruns, reruns.compare("left", "right"))
-    new = frame.filter(pl.col("kind") == "new")
-    binned = new.filter(pl.col("edge_low_px").is_not_null())
-    assert binned["n"].to_list() == [1, 1, 0, 0, 0, 0]
-    # The ring of 0 to 32 px: 2048 * 4096 - 1984 * 4032 = 389,120 of 8,388,608 px, one image.
-    first = binned.row(0, named=True)
-    assert first["area_mpx"] == pytest.approx(0.38912)
-    # Of the two sources on the pixels, 2 * 389,120 / 8,388,608 = 0.0928 would lie there.
-    assert first["n_expected"] == pytest.approx(2 * 389_120 / 8_388_608)
-    assert first["ratio"] == pytest.approx(1 / first["n_expected"])
-    assert first["density_per_mpx"] == pytest.approx(1 / 0.38912)
-    assert binned["area_mpx"].sum() == pytest.approx(8.388608)
-    # x = 2048.5 lies a pixel outside of the last side, 2047.5.
-    assert new.filter(pl.col("edge_low_px").is_null())["edge_high_px", "n"].rows() == [(0.0, 1)]
-    matched = frame.filter(pl.col("kind") == "matched", pl.col("n") > 0)
-    assert matched["edge_low_px", "edge_high_px"].rows() == [(512.0, 1024.0)]
+def _scales(node: Any, title: str) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if node.get("title") == title:
+            yield node.get("scale", {})
+        for value in node.values():
+            yield from _scales(value, title)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _scales(value, title)
 
 
-def test_edge_distances_keep_sources_without_a_position(tmp_path: Path) -> None:
-    # 2020 says NOT NULL of x; a file need not keep to it.
-    paths = {
-        "left": apdb(tmp_path / "left.db", [source(1, 100, 100)]),
-        "right": apdb(tmp_path / "right.db", [source(2, None, 100), source(3, 100, 900)]),
-    }
-    with hitsduck.open_reruns(paths, instrument="DECam") as reruns:
-        frame = chartdata.edge_distances(reruns, reruns.compare("left", "right"))
-    assert dict(frame.group_by("kind").agg(pl.sum("n")).rows()) == {
-        "matched": 0,
-        "new": 2,
-        "gone": 1,
-    }
-    nowhere = frame.filter(pl.col("edge_high_px").is_null())
-    assert nowhere["kind", "n"].rows() == [("new", 1)]
-
-
-def test_edge_distances_agree_with_numpy_on_real_reruns(
-    real: Reruns, real_paths: dict[str, Path]
-) -> None:
-    comparison = real.compare("left", "right")
-    frame = chartdata.edge_distances(real, comparison)
-    new_ids = comparison.right_only["diaSourceId"].to_list()
-    xy = rows_of(
-        real_paths["right"],
-        f"select x, y from DiaSource where diaSourceId in ({','.join(map(str, new_ids))})",
+def test_visits_of_a_survey_are_put_together() -> None:
+    n = 20_000
+    frame = pl.DataFrame(
+        {
+            "rerun": ["a"] * n,
+            "visit": [str(i) for i in range(n)],
+            "place": range(1, n + 1),
+            "midpoint_mjd_tai": np.linspace(60000, 60400, n),
+            "night": [None] * n,
+            "band": ["g"] * n,
+            "n_images": [60] * n,
+            "n": [100] * n,
+            "density_deg2": np.ones(n),
+            "median_seeing_arcsec": np.ones(n),
+        },
+        schema_overrides={"night": pl.Date},
     )
-    # LSSTCam-imSim detectors 164 and 168: 4072 x 4000 px.
-    distance = np.min(
-        [xy[:, 0] + 0.5, 4071.5 - xy[:, 0], xy[:, 1] + 0.5, 3999.5 - xy[:, 1]], axis=0
+    assert "together" in json.dumps(spec_of(charts.visits(frame)))
+
+
+def test_trend_of_one_rerun_says_what_it_takes() -> None:
+    frame = pl.DataFrame({"rerun": ["a"], "quantity": ["DIA sources"], "n": [1], "n_first": [1]})
+    assert "two reruns" in json.dumps(spec_of(charts.trend(frame)))
+
+
+def test_a_name_with_markup_is_data(wanted: Wanted) -> None:
+    name = "<script>alert(1)</script>"
+    frame = pl.DataFrame({"rerun": [name], "quantity": ["DIA sources"], "n": [1], "n_first": [1]})
+    assert any(
+        row["rerun"] == name
+        for rows in spec_of(charts.counts(frame))["datasets"].values()
+        for row in rows
     )
-    new = frame.filter(pl.col("kind") == "new", pl.col("edge_low_px").is_not_null())
-    sides = [*new["edge_low_px"], new["edge_high_px"][-1]]
-    assert new["n"].to_list() == np.histogram(distance, sides)[0].tolist()
-    assert new["n_expected"].sum() == pytest.approx(len(new_ids))
-    assert new["area_mpx"].sum() == pytest.approx(2 * 4072 * 4000 / 1e6)
-    near = chartdata.near_edge(frame, within_px=64)["new"]
-    assert near["n"] == (distance < 64).sum()
-    spec = spec_of(charts.edge_distances(frame))
-    assert len(spec["layer"]) == 3
 
 
-def test_edge_distances_need_the_camera(shared: Path) -> None:
-    path = shared / "data" / "apdb" / "imsim-2024-schema-0.1.1.sqlite3"
-    with hitsduck.open_reruns({"a": path, "b": path}) as reruns:
-        comparison = reruns.compare("a", "b")
-        if reruns["a"].camera is None:
-            with pytest.raises(InstrumentError):
-                chartdata.edge_distances(reruns, comparison)
+# -- pictures made of bins -------------------------------------------------------------
 
 
-def test_edge_distances_of_nothing_say_so() -> None:
-    schema = {"kind": pl.String, "edge_low_px": pl.Float64, "n": pl.Int64}
-    spec = spec_of(charts.edge_distances(pl.DataFrame(schema=schema)))
-    assert spec["mark"]["type"] == "text"
+def decoded(png: bytes) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+    """Read a palette PNG, independently of what wrote it."""
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    place, chunks = 8, {}
+    while place < len(png):
+        (length,) = struct.unpack(">I", png[place : place + 4])
+        kind, data = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        (crc,) = struct.unpack(">I", png[place + 8 + length : place + 12 + length])
+        assert crc == zlib.crc32(kind + data)
+        chunks[kind] = data
+        place += 12 + length
+    width, height, depth, colour_type, *_ = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    assert colour_type == 3
+    raw = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), dtype=np.uint8).reshape(height, -1)
+    assert (raw[:, 0] == 0).all()
+    bits = np.unpackbits(raw[:, 1:], axis=1).reshape(height, -1, depth)
+    values = bits @ (1 << np.arange(depth)[::-1])
+    colours = np.frombuffer(chunks[b"PLTE"], dtype=np.uint8).reshape(-1, 3)
+    return values[:, :width], [tuple(int(c) for c in colour) for colour in colours]
 
 
-@pytest.mark.parametrize(
-    ("n", "low", "high"),
-    # The exact limits, chi2.ppf(0.025, 2 n) / 2 and chi2.ppf(0.975, 2 n + 2) / 2.
-    [(0, 0.0, 3.689), (1, 0.0253, 5.572), (10, 4.795, 18.390), (100, 81.36, 121.63)],
-)
-def test_poisson_interval_is_near_the_exact_one(n: int, low: float, high: float) -> None:
-    got = poisson_interval(n)
-    assert got[0] == pytest.approx(low, rel=0.02, abs=0.02)
-    assert got[1] == pytest.approx(high, rel=0.02)
+@pytest.mark.parametrize("n_colours", [1, 2, 3, 4, 15, 16, 40])
+def test_png_is_read_back(n_colours: int) -> None:
+    rng = np.random.default_rng(n_colours)
+    picture = rng.integers(0, n_colours + 1, (17, 33)).astype(np.uint8)
+    palette = [f"#{i:02x}{i + 1:02x}{i + 2:02x}" for i in range(n_colours)]
+    values, colours = decoded(raster.png(picture, palette))
+    assert (values == picture).all()
+    assert colours[1:] == [(i, i + 1, i + 2) for i in range(n_colours)]
 
 
-# -- the honest empty chart -------------------------------------------------------
+def test_a_grid_turns_the_picture_as_its_axes_run() -> None:
+    grid = raster.Grid(x_low=0, y_low=0, x_size=1, y_size=1, n_x=3, n_y=2)
+    x, y = pl.Series([0]), pl.Series([0])
+    index = np.array([1], dtype=np.uint8)
+    # The first bin lies at the lower left; rows run from the top.
+    assert grid.image(x, y, index).tolist() == [[0, 0, 0], [1, 0, 0]]
+    left = raster.Grid(0, 0, 1, 1, 3, 2, x_reversed=True)
+    assert left.image(x, y, index).tolist() == [[0, 0, 0], [0, 0, 1]]
+    down = raster.Grid(0, 0, 1, 1, 3, 2, y_reversed=True)
+    assert down.image(x, y, index).tolist() == [[1, 0, 0], [0, 0, 0]]
 
 
-def test_charts_are_readable_by_altair_again() -> None:
-    chart = theme.empty("nothing")
-    assert isinstance(alt.Chart.from_dict(spec_of(chart)), alt.Chart)
+def test_count_colours_grow_darker_and_are_linear_where_most_bins_are_full() -> None:
+    lightness = [
+        0.2126 * int(c[1:3], 16) + 0.7152 * int(c[3:5], 16) + 0.0722 * int(c[5:], 16)
+        for c in raster.ramp(raster.COUNT_RAMP)
+    ]
+    assert lightness == sorted(lightness, reverse=True)
+    few = raster.CountScale.of(pl.Series([1, 1, 2, 100]))
+    assert (few.kind, few.index(pl.Series([1, 10, 100])).tolist()) == ("log", [1, 8, 15])
+    full = raster.CountScale.of(pl.Series([10] * 500 + [20] * 20))
+    assert (full.kind, full.index(pl.Series([10, 15, 20, 99])).tolist()) == (
+        "linear",
+        [1, 8, 15, 15],
+    )
+    assert raster.CountScale.of(pl.Series([], dtype=pl.Int64)).high == 2.0
+
+
+def test_a_focal_plane_of_any_size_stays_under_its_limit() -> None:
+    # LSSTCam: 189 CCDs of 4,072 x 4,000 px in bins of 64 px, half of them filled at random.
+    rng = np.random.default_rng(1)
+    picture = np.where(rng.random((1000, 1000)) < 0.5, rng.integers(1, 16, (1000, 1000)), 0)
+    size = len(raster.png(picture.astype(np.uint8), raster.ramp(raster.COUNT_RAMP)))
+    assert size > raster.MOST_BYTES  # so the layer has to make the picture coarser
+    grid = raster.Grid(0, 0, 1, 1, 1000, 1000)
+    layer = raster.image_layer(picture.astype(np.uint8), raster.ramp(raster.COUNT_RAMP), grid)
+    url = layer.data["url"][0]
+    assert len(base64.b64decode(url.partition(",")[2])) <= raster.MOST_BYTES
+
+
+# -- files --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", gallery.FORMATS)
+def test_chart_is_saved_in_every_form(wanted: Wanted, tmp_path: Path, form: str) -> None:
+    path = gallery.save(drawn(wanted, "counts"), tmp_path / "new" / f"counts.{form}")
+    content = path.read_bytes()
+    begins = {"html": b"<!doctype", "png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF", "json": b"{"}
+    assert content.startswith(begins[form])
+    assert [file.name for file in path.parent.iterdir()] == [f"counts.{form}"]
+
+
+def test_chart_is_not_saved_in_an_unknown_form(wanted: Wanted, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="not saved as gif; there are: html, png"):
+        gallery.save(drawn(wanted, "counts"), tmp_path / "counts.gif")
+    with pytest.raises(OutputError, match="cannot be written"):
+        gallery.save(drawn(wanted, "counts"), Path("/proc/none/counts.json"))
+
+
+def test_data_of_a_chart_can_be_had(wanted: Wanted) -> None:
+    frame = gallery.chart_data(wanted.reruns, "counts")
+    assert frame.height == 12
+
+
+def test_gallery_says_what_every_chart_shows() -> None:
+    from hitsduck.report.pictures import CAPTIONS
+
+    assert set(CAPTIONS) == set(CHARTS)
+    assert all(picture.purpose for picture in CHARTS.values())
+
+
+def test_no_chart_is_left_out_of_the_gallery() -> None:
+    assert set(charts.__all__) == set(CHARTS)
+
+
+def test_reruns_is_what_the_gallery_asks(wanted: Wanted) -> None:
+    assert isinstance(wanted.reruns, Reruns)

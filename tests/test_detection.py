@@ -186,6 +186,17 @@ def test_candidates_that_agree_give_visits_and_nights_and_ask_for_the_geometry(t
             assert "LSSTCam, LSSTCam-imSim" in str(raised.value)
 
 
+def test_an_id_that_two_rules_read_differently_gives_no_visit(tmp_path: Path):
+    # 419000076 = 419000 * 1000 + 76 (LSST) = 2095000 * 200 + 76 (HSC); DECam has no ccd 76.
+    path = make_apdb(tmp_path / "a.db", generation="2020", sources=[source(ccdVisitId=419000076)])
+    found = instrument_of(path)
+    assert (found.name, found.id_factor) == (None, None)
+    assert [camera.name for camera in found.candidates] == ["HSC", "LSSTCam", "LSSTCam-imSim"]
+    for problem in (found.id_problem, found.geometry_problem, found.site_problem):
+        assert problem is not None
+        assert "HSC, LSSTCam, LSSTCam-imSim fit this file" in problem
+
+
 def test_candidates_that_disagree_still_count_and_ask_for_the_visit(shared: Path):
     path = shared / "data" / "apdb" / "packed-2021.sqlite3"
     found = instrument_of(path)

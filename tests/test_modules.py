@@ -20,7 +20,9 @@ ORDER = (
     ("demo",),
     ("report", "gallery"),
     ("page", "charts", "chartdata", "simulator"),
+    ("opening",),
     ("reruns",),
+    ("rerun", "information", "complaints"),
     ("series",),
     ("comparison", "integrity", "outside", "src_catalogs"),
     (  # what changed: frames in, frames and words out

@@ -29,7 +29,7 @@ from hitsduck.errors import (
     RerunNameError,
     ResultNotFoundError,
 )
-from hitsduck.reruns import rerun_name
+from hitsduck.opening import rerun_name
 
 DECAM = {"instrument": "DECam"}
 SOURCE = {
@@ -545,6 +545,31 @@ def test_the_forced_sources_of_an_object_come_in_order_of_time(rerun: Any):
     found = rerun.forced_sources_for_object(11, ["visit", "detector", "psfFlux"])
     assert [tuple(row.values()) for row in found] == [(410985, 5, 10.0), (410987, 5, 0.0)]
     assert len(rerun.forced_sources_for_object(12)) == 0
+
+
+def test_the_id_zero_stands_for_no_object(tmp_path: Path):
+    # Until 2022 a source of a solar-system object was written with diaObjectId 0.
+    path = apdb(
+        tmp_path / "a.db",
+        generation="2020",
+        sources=[SOURCE | {"diaObjectId": None}, SOURCE | {"diaObjectId": 1}],
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        stored = connection.execute("select diaObjectId from DiaSource").fetchall()
+        assert stored == [(0,), (1,)]
+    with hitsduck.open_reruns({"A": path}) as reruns:
+        assert len(reruns["A"].sources_for_object(0)) == 0
+        assert len(reruns["A"].sources_for_object(1)) == 1
+        assert reruns["A"].source(1)["diaObjectId"] is None
+
+
+def test_look_ups_find_tables_with_a_prefix(tmp_path: Path):
+    path = apdb(tmp_path / "a.db", generation="2020", prefix="run5_")
+    with hitsduck.open_reruns({"A": path}) as reruns:
+        assert n_sources(reruns) == {"A": 3}
+        assert reruns["A"].source(2)["visit"] == 410985
+        assert len(reruns["A"].sources_for_object(3)) == 1
+        assert reruns.info()[0]["prefix"] == "run5_"
 
 
 def test_a_look_up_refuses_an_unknown_column(rerun: Any):

@@ -1,7 +1,8 @@
 """Simulations of full size: counts, time and memory.
 
 Reduced (a twentieth of the size) unless HITSDUCK_CAMPAIGN=full; the limits of time and
-memory are those of the full size.
+memory are those of the full size. Time is that of the processor, and on a machine that does
+little else that of the clock too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -24,11 +24,12 @@ _CODE = """
 import json, resource, sys, time
 from hitsduck.simulator import simulate
 how = json.loads(sys.argv[1])
-begun = time.monotonic()
+begun, busy = time.monotonic(), time.process_time()
 result = simulate(**how)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 rows = {n: r.rows for n, r in result.reruns.items()}
-print(json.dumps({"seconds": time.monotonic() - begun, "peak": peak, "rows": rows}))
+seconds, cpu = time.monotonic() - begun, time.process_time() - busy
+print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak": peak, "rows": rows}))
 """
 
 
@@ -53,7 +54,8 @@ def test_hits2015_has_the_published_counts(tmp_path: Path, generation: str):
     for rerun, published in PUBLISHED.items():
         counted = four_counts(tmp_path / rerun / "association.db")
         assert counted == tuple(round(c * scale) for c in published)
-    assert answer["seconds"] < 180
+    assert answer["cpu_seconds"] < 180
+    assert answer["seconds"] < 180 or os.getloadavg()[0] > 2.5
     assert answer["peak"] < 3e9
 
 
@@ -77,10 +79,8 @@ def test_the_command_line_prints_the_published_table(tmp_path: Path):
 
 
 def test_a_hundredth_takes_seconds(tmp_path: Path):
-    begun = time.monotonic()
     answer = run(directory=str(tmp_path), preset="hits2015", scale=0.01)
-    assert answer["seconds"] < 15
-    assert time.monotonic() - begun < 30
+    assert answer["cpu_seconds"] < 10
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
 
 MOST_OBJECTS = 3_000
+#: Fewest sources of an object on the sky map, where objects have so many.
+USUAL_SOURCES = 15
 _LIGHT_CURVE = {
     "rerun": pl.String,
     "object": pl.String,
@@ -30,7 +32,7 @@ def objects_on_sky(
     reruns: Reruns,
     name: str | None = None,
     *,
-    min_sources: int = 15,
+    min_sources: int | None = None,
     most: int = MOST_OBJECTS,
     where: str | None = None,
 ) -> pl.DataFrame:
@@ -40,8 +42,9 @@ def objects_on_sky(
     ----------
     name : str, optional
         The rerun; the last by default.
-    min_sources : int
-        Fewest sources; the helper module of the seed analysis took more than 14.
+    min_sources : int, optional
+        Fewest sources. By default 15, for the helper module of the seed analysis took
+        more than 14; half as many as the object with the most has, where that is less.
     most : int
         Of more objects those with the most sources are taken.
     where : str, optional
@@ -66,14 +69,21 @@ def objects_on_sky(
             object.dec,
             per_object.n_sources,
             count(*) over () as n_total,
-            cast($min_sources as bigint) as min_sources
+            per_object.min_sources
         from {{view}} as object
         inner join (
-            select diaObjectId, count(*) as n_sources
+            select
+                diaObjectId,
+                count(*) as n_sources,
+                coalesce(
+                    cast($min_sources as bigint),
+                    least({USUAL_SOURCES}, (max(n_sources) over () + 1) // 2)
+                ) as min_sources
             from {sources}
             where diaObjectId is not null
             group by diaObjectId
-            having bool_and(is_good) and count(*) >= $min_sources
+            having bool_and(is_good)
+            qualify n_sources >= min_sources
         ) as per_object using (diaObjectId)
         where isfinite(object.ra) and isfinite(object.dec)
         qualify row_number() over (order by n_sources desc, object.diaObjectId) <= $most

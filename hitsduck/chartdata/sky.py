@@ -296,7 +296,7 @@ def _boxes(reruns: Reruns, names: Sequence[str], where: str | None) -> pl.DataFr
             )
         except InstrumentError:
             boxes = of_each(
-                reruns, "dia_source", select.format(visit="0"), names=[name], where=where
+                reruns, "dia_source", select.format(visit="least(0, 0)"), names=[name], where=where
             )
         parts.append(boxes.drop("rerun"))
     return pl.concat(parts).cast(_GROUP)  # type: ignore[arg-type]

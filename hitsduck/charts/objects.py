@@ -39,7 +39,7 @@ def objects_on_sky(frame: pl.DataFrame, *, panels: pl.DataFrame) -> theme.AnyCha
     altair.HConcatChart
     """
     if frame.is_empty():
-        return theme.empty("No object with that many sources, all of them good.")
+        return theme.empty("No object all of whose sources are good.")
     # Big ones first, so that the small ones lie above them.
     fewest, most = (theme.extreme(frame, "n_sources", which) for which in theme.ENDS)
     shown_total = theme.shown_of(frame.height, int(frame["n_total"][0]))
@@ -272,6 +272,7 @@ def light_curve(frame: pl.DataFrame) -> theme.AnyChart:
                 "kind:N",
                 title="flux of",
                 sort=present,
+                legend=alt.Legend(symbolFillColor=theme.NEUTRAL, symbolStrokeColor=theme.NEUTRAL),
                 scale=alt.Scale(domain=present, range=[shapes[kind] for kind in present]),
             ),
             tooltip=[

@@ -233,7 +233,7 @@ def sky_zoom(
                 ),
             ),
             size=alt.Size(
-                "label:N", scale=alt.Scale(domain=kinds, range=sizes), legend=None, sort=kinds
+                "label:N", title=None, scale=alt.Scale(domain=kinds, range=sizes), sort=kinds
             ),
             tooltip=[
                 alt.Tooltip("rerun:N"),

@@ -64,7 +64,7 @@ def named_rerun(argument: str) -> tuple[str, Path]:
     ------
     RerunNotFoundError
     """
-    from hitsduck.reruns import rerun_name
+    from hitsduck.opening import rerun_name
 
     if Path(argument).exists():
         return rerun_name(argument), Path(argument)
@@ -77,7 +77,7 @@ def named_rerun(argument: str) -> tuple[str, Path]:
 @contextmanager
 def opened_reruns(arguments: Sequence[str], options: dict[str, Any]) -> Iterator[Reruns]:
     """Open RERUN arguments; equal names and missing paths are told before anything else."""
-    from hitsduck.reruns import check_names, open_reruns
+    from hitsduck.opening import check_names, open_reruns
 
     pairs = [named_rerun(argument) for argument in arguments]
     check_names(pairs)

@@ -55,8 +55,7 @@ CAPTIONS = {
     "distributions": "{Good}sources by flux, magnitude and signal-to-noise. A difference flux of "
     "zero or less has no magnitude and is counted beside the axis.",
     "sources_per_object": "Current objects of {name} by their number of sources, good or not.",
-    "objects_on_sky": "Objects of {name} with at least 15 sources none of which has a bad flag. "
-    + _MAPS,
+    "objects_on_sky": "Objects of {name} with many sources, none of which has a bad flag. " + _MAPS,
     "object_sources": "The sources around the object of {name} that has the most sources, all of "
     "them good. The dashed circle is the PSF's full width at half maximum.",
     "light_curve": "Difference fluxes of the same object, detected and forced.",

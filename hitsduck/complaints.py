@@ -1,0 +1,123 @@
+"""What the engine complains of, in the user's words: which file, table, column and cells."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Mapping
+
+from hitsduck import attaching
+from hitsduck.attaching import AttachedRerun
+from hitsduck.errors import (
+    BadValueError,
+    HitsduckError,
+    NotAnApdbError,
+    QueryError,
+    RerunLockedError,
+)
+from hitsduck.inspection import offending_cells
+
+
+def explained(reruns: Mapping[str, AttachedRerun], error: HitsduckError) -> HitsduckError:
+    """Name the file, and the cells, that the engine's complaint is about.
+
+    Parameters
+    ----------
+    reruns : mapping of str to AttachedRerun
+        Those that the query may have read.
+    error : HitsduckError
+
+    Returns
+    -------
+    HitsduckError
+        A better one, or `error` where nothing more can be said.
+    """
+    if isinstance(error, BadValueError):
+        return _located(reruns, error)
+    if isinstance(error, NotAnApdbError | RerunLockedError):
+        for rerun in reruns.values():
+            try:
+                rerun.file.check_readable()
+            except HitsduckError as found:
+                return found
+    for name, rerun in reruns.items():  # views know the name alone
+        plain = f"rerun {name}: "
+        if str(error).startswith(plain):
+            where = f"rerun {name!r} ({rerun.file.path}): "
+            return type(error)(where + str(error).removeprefix(plain))
+    return error
+
+
+def _located(reruns: Mapping[str, AttachedRerun], error: BadValueError) -> HitsduckError:
+    """Say in which file, table, column and rows the unreadable cells are."""
+    column = re.search(r'column "([^"]+)"', str(error))
+    stamp = re.search(r'timestamp field [^:]*: "([^"]*)"', str(error))
+    for name, rerun in reruns.items():
+        with rerun.file.reading() as connection:
+            for table in attaching.STAGED.values():
+                found = _unreadable_cells(
+                    connection,
+                    rerun.file.table_name(table),
+                    rerun.file.tables.get(table, {}),
+                    column[1] if column else None,
+                    stamp[1] if stamp else None,
+                )
+                if found:
+                    return BadValueError(f"rerun {name!r} ({rerun.file.path}): {found}")
+    if "Conversion Error" in str(error):  # a cast in the query itself
+        return QueryError(str(error))
+    files = ", ".join(str(rerun.file.path) for rerun in reruns.values())
+    return BadValueError(f"{error} (in one of {files})")
+
+
+def _unreadable_cells(
+    connection: sqlite3.Connection,
+    table: str,
+    columns: Mapping[str, str],
+    column: str | None,
+    stamp: str | None,
+) -> str | None:
+    """Describe the cells of one table that their column's declared type cannot hold.
+
+    Parameters
+    ----------
+    columns : mapping
+        {column: declared type} of the table.
+    column : str or None
+        Look at this one alone.
+    stamp : str or None
+        A text in a TIMESTAMP column that the engine could not read.
+    """
+    for name, declared in columns.items():
+        if column is not None and name != column:
+            continue
+        is_stamp = _is_timestamp(declared)
+        n_cells, examples = offending_cells(
+            connection, table, name, _storage_classes(declared), stamp if is_stamp else None
+        )
+        if n_cells:
+            rows = ", ".join(f"rowid {i}: {value!r}" for i, value in examples)
+            cells = "1 cell that is" if n_cells == 1 else f"{n_cells} cells that are"
+            return (
+                f"{table}.{name} is declared {declared} and holds {cells} nothing of the kind "
+                f"({rows}); mend them in a copy of the file"
+            )
+    return None
+
+
+def _is_timestamp(declared: str) -> bool:
+    return "TIME" in declared.upper() or "DATE" in declared.upper()
+
+
+def _storage_classes(declared: str) -> tuple[str, ...]:
+    """Return SQLite's storage classes that DuckDB reads from a declared type."""
+    kind = declared.upper()
+    if _is_timestamp(kind):
+        return ("text",)
+    if any(word in kind for word in ("FLOA", "REAL", "DOUB")):
+        return ("integer", "real")
+    if "INT" in kind or "BOOL" in kind:
+        return ("integer",)
+    if "BLOB" in kind:
+        return ("integer", "real", "text", "blob")
+    return ("integer", "real", "text")

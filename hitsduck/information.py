@@ -1,0 +1,70 @@
+"""What a rerun is, and how that is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hitsduck import attaching, schema
+from hitsduck.attaching import AttachedRerun
+from hitsduck.quoting import quote_identifier
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+
+
+def info_of(reruns: Reruns, rerun: AttachedRerun) -> dict[str, Any]:
+    """Return what `Reruns.info` says of one rerun."""
+    file = rerun.file
+    found = rerun.instrument
+    open_columns = ["visits", "detectors", "n_null_visits"] if found.id_problem else []
+    if attaching.seeing_problem(rerun):
+        open_columns += ["median_seeing_arcsec", "mean_seeing_arcsec"]
+    left_out = f" exclude ({', '.join(open_columns)})" if open_columns else ""
+    view = reruns.scope(rerun.name, "rerun_summary")
+    summary = dict.fromkeys(open_columns)
+    summary |= reruns.query(f"select *{left_out} from {view}").rows()[0]
+    with file.reading() as connection:
+        n_rows = {
+            table: int(
+                connection.execute(
+                    f"select count(*) from {quote_identifier(file.table_name(table))}"
+                ).fetchone()[0]
+            )
+            for table in file.tables
+        }
+    return {
+        "rerun": rerun.name,
+        "path": str(file.path),
+        "prefix": file.prefix,
+        "generation": rerun.generations["DiaSource"],
+        "generations": rerun.generations,
+        "schema_version": file.metadata.get("version:schema"),
+        "instrument": found.name,
+        "instrument_found_by": found.found_by,
+        "instrument_candidates": [camera.name for camera in found.candidates],
+        "flag_encoding": rerun.flag_encoding,
+        "flag_set": rerun.flag_set,
+        "bad_flags": list(rerun.bad_flags),
+        "skipped_flags": list(rerun.skipped_flags),
+        "n_rows": n_rows,
+        "visits": None if found.id_problem else summary["visits"] or [],
+        "detectors": None if found.id_problem else summary["detectors"] or [],
+        "bands": summary["bands"] or [],
+        "first_mjd_tai": summary["first_mjd_tai"],
+        "last_mjd_tai": summary["last_mjd_tai"],
+        "moments_unit": rerun.moments.unit,
+        "moments_found_by": rerun.moments.found_by,
+        "psf_moments": rerun.moments.psf_moments,
+        "median_seeing_arcsec": summary["median_seeing_arcsec"],
+        "mean_seeing_arcsec": summary["mean_seeing_arcsec"],
+        "n_null_flags": summary["n_null_flags"],
+        "n_bad_positions": summary["n_bad_positions"],
+        "n_null_visits": summary["n_null_visits"],
+        "n_without_object": summary["n_without_object"],
+        "unread_columns": {
+            table: unread
+            for table in attaching.STAGED.values()
+            if (unread := schema.unread_columns(table, file.tables.get(table, {})))
+        },
+        "is_private_copy": file.readable_path != file.path,
+    }

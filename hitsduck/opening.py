@@ -1,0 +1,143 @@
+"""Opening reruns: their paths, their names, and the camera that the user states."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hitsduck import schema
+from hitsduck.cameras import Camera, get_camera, read_camera
+from hitsduck.connection import Tracer
+from hitsduck.errors import QueryError, RerunNameError
+from hitsduck.reruns import ALL_RERUNS, OWN_PREFIX, PathLike, Reruns
+
+#: Names that DuckDB keeps for itself, and the one of the views over all reruns.
+RESERVED_NAMES = frozenset(
+    {ALL_RERUNS, "system", "temp", "memory", "information_schema", "pg_catalog"}
+)
+MOMENT_UNITS = ("px2", "arcsec2")
+
+
+def open_reruns(
+    reruns: Mapping[str, PathLike] | Sequence[PathLike] | PathLike,
+    *,
+    instrument: str | None = None,
+    camera: str | os.PathLike[str] | Camera | None = None,
+    moments: str | None = None,
+    bad_flags: str | Sequence[str] = schema.DEFAULT_FLAG_SET,
+    threads: int | None = None,
+    memory_limit: str | None = None,
+    temp_directory: PathLike | None = None,
+    tracer: Tracer | None = None,
+) -> Reruns:
+    """Open the APDBs of some reruns, read-only.
+
+    Parameters
+    ----------
+    reruns : mapping of str to path, or sequence of paths
+        Name -> SQLite file, or folder that holds one APDB. Of a path alone the
+        name is the folder's, or the file's stem.
+    instrument : str, optional
+        DECam, HSC, LSSTCam, LSSTComCam or LSSTCam-imSim; goes before what the
+        files say.
+    camera : path or Camera, optional
+        A camera of your own, as a CSV of one row per detector.
+    moments : {"px2", "arcsec2"}, optional
+        Unit of ixxPSF and its like; else told from the PSF sizes.
+    bad_flags : str or sequence of str
+        A good source has none of these: ``dm25125``, ``analysis_ap``, or flag names.
+    threads, memory_limit, temp_directory
+        DuckDB's settings.
+    tracer : callable, optional
+        Called with every SQL statement and its parameters.
+
+    Returns
+    -------
+    Reruns
+        A context manager; close it, or use ``with``.
+
+    Raises
+    ------
+    HitsduckError
+        One of its subclasses, in one line: what, where, what to do.
+
+    Examples
+    --------
+    >>> with open_reruns({"May2020": "cw_2020_05"}) as reruns:  # doctest: +SKIP
+    ...     reruns.counts().polars()
+    """
+    named = _named(reruns)
+    if moments is not None and moments not in MOMENT_UNITS:
+        raise QueryError(f"moments is {moments!r}; it is one of {', '.join(MOMENT_UNITS)}")
+    stated = _stated_camera(instrument, camera)
+    flag_set, flags = schema.resolve_flags(bad_flags)
+    return Reruns(
+        named,
+        stated=stated,
+        moments=moments,
+        flag_set=flag_set,
+        flags=flags,
+        threads=threads,
+        memory_limit=memory_limit,
+        temp_directory=temp_directory,
+        tracer=tracer,
+    )
+
+
+def rerun_name(path: PathLike) -> str:
+    """Return the name of a rerun given by path alone.
+
+    The folder's name, or the file's stem; of a file called ``association.db`` the
+    name of its folder.
+    """
+    place = Path(path).absolute()
+    if place.is_dir():
+        return place.name
+    return place.parent.name if place.name == "association.db" else place.stem
+
+
+def _named(
+    reruns: Mapping[str, PathLike] | Sequence[PathLike] | PathLike,
+) -> list[tuple[str, PathLike]]:
+    if isinstance(reruns, Mapping):
+        pairs = list(reruns.items())
+    elif isinstance(reruns, str | os.PathLike):
+        pairs = [(rerun_name(reruns), reruns)]
+    else:
+        pairs = [(rerun_name(path), path) for path in reruns]
+    check_names(pairs)
+    return pairs
+
+
+def check_names(pairs: Sequence[tuple[str, PathLike]]) -> None:
+    """Check the names of reruns: filled, distinct (but for case), not reserved.
+
+    Raises
+    ------
+    RerunNameError
+    """
+    if not pairs:
+        raise RerunNameError("no rerun is given; name at least one APDB")
+    seen: dict[str, tuple[str, PathLike]] = {}
+    for name, path in pairs:
+        if not isinstance(name, str) or not name.strip() or "\x00" in name:
+            raise RerunNameError(f"{path}: {name!r} cannot be the name of a rerun")
+        key = name.casefold()
+        if key in RESERVED_NAMES or key.startswith(OWN_PREFIX):
+            raise RerunNameError(f"{path}: the name {name!r} is reserved; give NAME={path}")
+        if key in seen:
+            other, other_path = seen[key]
+            raise RerunNameError(
+                f"two reruns are called {other!r} and {name!r} ({other_path} and {path}); names "
+                "must differ in more than case: give NAME=PATH"
+            )
+        seen[key] = (name, path)
+
+
+def _stated_camera(
+    instrument: str | None, camera: str | os.PathLike[str] | Camera | None
+) -> str | Camera | None:
+    if camera is None:
+        return get_camera(instrument).name if instrument else None
+    return camera if isinstance(camera, Camera) else read_camera(Path(camera))

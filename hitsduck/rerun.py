@@ -1,0 +1,168 @@
+"""One opened rerun: its sources, its objects, and rows by id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hitsduck.attaching import AttachedRerun
+from hitsduck.cameras import Camera
+from hitsduck.quoting import quote_identifier
+from hitsduck.results import Result, plain_value
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
+
+
+class Rerun:
+    """One opened rerun; made by ``reruns[name]``."""
+
+    def __init__(self, reruns: Reruns, attached: AttachedRerun) -> None:
+        self._reruns = reruns
+        self._attached = attached
+        self.name = attached.name
+        self.path = attached.file.path
+
+    def __repr__(self) -> str:
+        """Return name, path and instrument."""
+        camera = self._attached.instrument.name or "instrument not known"
+        return f"<Rerun {self.name}: {self.path}, {camera}>"
+
+    @property
+    def camera(self) -> Camera | None:
+        """The camera, None where it is not known."""
+        return self._attached.instrument.camera
+
+    def sources(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        visit: int | Sequence[int] | None = None,
+        detector: int | Sequence[int] | None = None,
+        band: str | Sequence[str] | None = None,
+        good: bool = False,
+        where: str | None = None,
+    ) -> Result:
+        """Return DIA sources, every one that is asked for.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Columns of ``dia_source``; all by default.
+        visit, detector, band : value or sequence, optional
+            Only these.
+        good : bool
+            Only good sources.
+        where : str, optional
+            One expression on ``dia_source``.
+
+        Returns
+        -------
+        Result
+            One row per diaSource; row order is not guaranteed.
+
+        Raises
+        ------
+        QueryError
+            A column does not exist.
+        """
+        filters = {"visit": visit, "detector": detector, "band": band}
+        return self._select("dia_source", columns, filters, good, where)
+
+    def objects(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        good: bool = False,
+        where: str | None = None,
+    ) -> Result:
+        """Return current DIA objects.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Columns of ``dia_object``; all by default.
+        good : bool
+            Only objects with at least one good source.
+        where : str, optional
+            One expression on ``dia_source``: only objects with such a source.
+
+        Returns
+        -------
+        Result
+            One row per diaObject; row order is not guaranteed.
+        """
+        view = "good_dia_object" if good else "dia_object"
+        return self._select(view, columns, {}, False, where)
+
+    def source(self, source_id: int) -> dict[str, Any]:
+        """Return the DIA source of this id, by SQLite's index.
+
+        Raises
+        ------
+        ResultNotFoundError
+            There is none.
+        """
+        with self._reruns.watching():
+            return self._reruns.lookup(self.name).one("dia_source", "diaSourceId", source_id)
+
+    def object(self, object_id: int) -> dict[str, Any]:
+        """Return the current version of the DIA object of this id, by SQLite's index.
+
+        Raises
+        ------
+        ResultNotFoundError
+            There is none.
+        """
+        with self._reruns.watching():
+            return self._reruns.lookup(self.name).one("dia_object", "diaObjectId", object_id)
+
+    def sources_for_object(
+        self, object_id: int, columns: Sequence[str] | None = None, *, good: bool = False
+    ) -> Result:
+        """Return the DIA sources of one object in order of time, by SQLite's index.
+
+        Returns
+        -------
+        Result
+            One row per diaSource; none where the object has no source.
+        """
+        with self._reruns.watching():
+            rows = self._reruns.lookup(self.name)
+            return rows.many("dia_source", "diaObjectId", object_id, columns, good=good)
+
+    def forced_sources_for_object(
+        self, object_id: int, columns: Sequence[str] | None = None
+    ) -> Result:
+        """Return the forced photometry of one object in order of time, by SQLite's index.
+
+        Returns
+        -------
+        Result
+            One row per visit and detector.
+        """
+        with self._reruns.watching():
+            rows = self._reruns.lookup(self.name)
+            return rows.many("dia_forced_source", "diaObjectId", object_id, columns)
+
+    def _select(
+        self,
+        view: str,
+        columns: Sequence[str] | None,
+        filters: Mapping[str, Any],
+        good: bool,
+        where: str | None,
+    ) -> Result:
+        conditions = ["is_good"] if good else []
+        parameters: dict[str, Any] = {}
+        for column, wanted in filters.items():
+            if wanted is None:
+                continue
+            value = plain_value(wanted)
+            many = [value] if isinstance(value, int | str) else [plain_value(v) for v in value]
+            conditions.append(f"list_contains(${column}, {column})")
+            parameters[column] = many
+        selected = ", ".join(quote_identifier(c) for c in columns) if columns else "*"
+        relation = self._reruns.scope(self.name, view, where)
+        kept = f" where {' and '.join(conditions)}" if conditions else ""
+        return self._reruns.query(f"select {selected} from {relation}{kept}", parameters or None)
