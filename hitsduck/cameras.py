@@ -244,13 +244,19 @@ def _detector(row: dict[str, str], path: Path, line: int) -> Detector:
     )
 
 
-def read_camera(path: str | Path) -> Camera:
+def read_camera(path: str | Path, *, name: str | None = None) -> Camera:
     """Read a user's camera from a CSV of the package's form.
 
     Beside the detector columns the first row may hold ``camera`` (its name, else
     the file's stem), ``visit_id_factor``, ``plate_scale_arcsec_per_mm`` and
     ``longitude_deg``. Where a file of a known camera's name lacks them (a copy of
     a packaged CSV, say) the known camera's figures are taken.
+
+    Parameters
+    ----------
+    path : path-like
+    name : str, optional
+        Of the camera, in place of the one that the file gives.
 
     Raises
     ------
@@ -261,7 +267,7 @@ def read_camera(path: str | Path) -> Camera:
     detectors = read_detectors(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = next(csv.DictReader(file))
-    name = (first.get("camera") or "").strip() or path.stem
+    name = name or (first.get("camera") or "").strip() or path.stem
     known_name = _other_names().get(name.lower())
     known = known_cameras()[known_name] if known_name else None
 

@@ -5,9 +5,10 @@ catalogues anywhere on the sky. The search itself is the same for all of them, a
 :mod:`hitsduck.crossmatch_search`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,7 +17,6 @@ import polars as pl
 from hitsduck.crossmatch_search import (
     Catalog,
     all_rows,
-    image_parts,
     nearest_rows,
 )
 from hitsduck.crossmatch_sky import Floats, Indices, Part, sky_parts, sort_with_order, unit_vectors
@@ -316,7 +316,7 @@ def _match_within_images(
     right_side = _read(right, columns, unit, right_image)
     assert left_side.image is not None
     assert right_side.image is not None
-    parts = image_parts(left_side.image, right_side.image, part_rows=_PART_ROWS)
+    parts = _image_parts(left_side.image, right_side.image)
     return _match(left_side, right_side, parts, unit, float(radius), how)
 
 
@@ -357,6 +357,26 @@ def _image_numbers(
         for key in keys
     )
     return left_image, right_image
+
+
+def _image_parts(
+    left_image: Indices, right_image: Indices
+) -> tuple[Indices, Indices, Iterator[Part]]:
+    """Cut two tables into parts of whole images, as `sky_parts` does with the sky."""
+    n_images = int(max(left_image.max(initial=-1), right_image.max(initial=-1))) + 1
+    n_left = np.bincount(left_image, minlength=n_images)
+    n_right = np.bincount(right_image, minlength=n_images)
+    part = np.cumsum(n_left + n_right) // _PART_ROWS
+    last = np.flatnonzero(np.diff(part, append=-1)) + 1
+    edges = [np.append(0, np.cumsum(count)[last - 1]).tolist() for count in (n_left, n_right)]
+
+    def parts() -> Iterator[Part]:
+        for left_edges, right_edges in zip(*map(pairwise, edges), strict=True):
+            slots, others = np.arange(*left_edges), np.arange(*right_edges)
+            yield slots, slots.size, others, others.size
+
+    left_order = np.argsort(left_image, kind="stable")
+    return left_order, np.argsort(right_image, kind="stable"), parts()
 
 
 def _are_comparable(one: pl.DataType, other: pl.DataType) -> bool:

@@ -1,16 +1,15 @@
 """The neighbour search behind the cross-match: slots of rows in, pairs of slots out.
 
-A place is one position in one image (or on the sky); rows at exactly the same position
-share it, so that a heap of duplicates costs no more than one row. Images are cut into
-zones. Image, zone and the way along the zone make one integer, and places are sorted by
-it: the candidates of a place are a slice of its zone, and one of the next where that is
-near.
+A place is one position in one image (or on the sky); rows at exactly the same position share
+it, so that a heap of duplicates costs no more than one row. Images are cut into zones. Image,
+zone and the way along the zone make one integer, by which places are sorted: the candidates
+of a place are a slice of its zone, and one of the next zone where that is near.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -103,51 +102,6 @@ class Nearest:
     distance2: Floats
     has_others: NDArray[np.bool_]
 
-    @classmethod
-    def empty(cls, n_rows: int) -> "Nearest":
-        """Make room for the rows of a catalogue."""
-        return cls(
-            np.full(n_rows, _NONE), np.full(n_rows, np.inf), np.zeros(n_rows, dtype=np.bool_)
-        )
-
-
-def image_parts(
-    left_image: Indices, right_image: Indices, *, part_rows: int
-) -> tuple[Indices, Indices, Iterator[Part]]:
-    """Cut two catalogues into parts of whole images.
-
-    Parameters
-    ----------
-    left_image, right_image
-        Number of the image of each row, from 0 on, shapes (n,) and (m,).
-    part_rows
-        About how many rows of both together a part shall have; at least one image.
-
-    Returns
-    -------
-    left_order, right_order
-        The rows of each catalogue in the order of their images, shapes (n,) and (m,).
-    parts
-        (left slots, their number, right slots, their number) of each part, where slots
-        count in the orders above.
-    """
-    n_images = int(max(left_image.max(initial=-1), right_image.max(initial=-1))) + 1
-    n_left = np.bincount(left_image, minlength=n_images)
-    n_right = np.bincount(right_image, minlength=n_images)
-    part = np.cumsum(n_left + n_right) // part_rows
-    last = np.flatnonzero(np.diff(part, append=-1)) + 1
-    edges = [np.append(0, np.cumsum(count)[last - 1]).tolist() for count in (n_left, n_right)]
-
-    def parts() -> Iterator[Part]:
-        for left_edges, right_edges in zip(
-            itertools.pairwise(edges[0]), itertools.pairwise(edges[1]), strict=True
-        ):
-            slots, others = np.arange(*left_edges), np.arange(*right_edges)
-            yield slots, slots.size, others, others.size
-
-    left_order = np.argsort(left_image, kind="stable")
-    return left_order, np.argsort(right_image, kind="stable"), parts()
-
 
 @dataclass(frozen=True)
 class _Points:
@@ -166,11 +120,9 @@ class _Layout:
     less than a factor 1.8. Each of several images lies around its own middle.
     """
 
-    def __init__(self, *sides: tuple[Floats, Indices | None]) -> None:
+    def __init__(self, sides: list[tuple[Floats, Indices | None]]) -> None:
         images = [image for _, image in sides if image is not None]
-        self.first_image = min((int(image.min()) for image in images), default=0)
-        last_image = max((int(image.max()) for image in images), default=0)
-        self.n_images = last_image - self.first_image + 1
+        self.n_images = max((int(image.max()) + 1 for image in images), default=1)
         total = np.zeros((sides[0][0].shape[0], self.n_images))
         n_points = np.zeros(self.n_images)
         for axes, image in sides:
@@ -178,9 +130,8 @@ class _Layout:
                 n_points += axes.shape[1]
                 total[:, 0] += axes.sum(axis=1)
             else:
-                local = image - self.first_image
-                n_points += np.bincount(local, minlength=self.n_images)
-                total += [np.bincount(local, axis, self.n_images) for axis in axes]
+                n_points += np.bincount(image, minlength=self.n_images)
+                total += [np.bincount(image, axis, self.n_images) for axis in axes]
         self.middle = total / np.maximum(n_points, 1)
         is_sky = total.shape[0] == 3
         dropped = np.argmax(np.abs(total), axis=0) if is_sky else np.full(self.n_images, 2)
@@ -190,36 +141,96 @@ class _Layout:
         """Lay out some positions of these images."""
         if image is None:
             return _Points(axes, None, axes[self.kept[0][0]], axes[self.kept[1][0]])
-        local = image - self.first_image
         u, v = (
-            axes[kept[local], np.arange(local.size)]
-            - self.middle[kept, np.arange(self.n_images)][local]
+            axes[kept[image], np.arange(image.size)]
+            - self.middle[kept, np.arange(self.n_images)][image]
             for kept in self.kept
         )
-        return _Points(axes, local, u, v)
+        return _Points(axes, image, u, v)
+
+
+class _Grid:
+    """Images cut into zones, and the way along the zones into steps, for one search radius."""
+
+    def __init__(self, sides: Sequence[_Points], n_images: int, reach: float) -> None:
+        self.low_u = min(side.u.min() for side in sides)
+        self.low_v = min(side.v.min() for side in sides)
+        extent_u = max(side.u.max() for side in sides) - self.low_u
+        extent_v = max(side.v.max() for side in sides) - self.low_v
+        n_keys = 1 << (63 - (2 * max(side.u.size for side in sides)).bit_length())
+        self.reach, self.height = reach, reach * _ZONE_RADII
+        while True:
+            # steps are as fine as the integers allow, so that few positions have equal keys
+            self.n_zones = int(extent_v / self.height) + 3
+            self.n_steps = min(n_keys // (n_images * self.n_zones), 1 << 40)
+            self.step = (extent_u + 2 * reach) / max(self.n_steps - 8, 1)
+            if self.step * _STEPS_PER_RADIUS <= reach or self.n_zones == 3:
+                break
+            self.height *= 2
+        self.window = int(reach / self.step) + 2
+
+    def keys(self, points: _Points) -> Indices:
+        """Make one number of image, zone and step; those of equal positions are equal."""
+        keys = np.empty(points.u.size, dtype=np.int64)
+        for block in _blocks(keys):
+            key = ((points.v[block] - self.low_v) * (1.0 / self.height)).astype(np.int64) + 1
+            if points.image is not None:
+                key += points.image[block] * self.n_zones
+            key *= self.n_steps
+            key += ((points.u[block] - self.low_u) * (1.0 / self.step)).astype(np.int64)
+            keys[block] = key + self.window
+        return keys
+
+    def windows(self, query_v: Floats, query_key: Indices, target_key: Indices) -> "_Windows":
+        """Find, for each query, the targets that may be within reach; all sorted by key."""
+        margin = self.reach / self.height + 1e-6
+        queries, starts, counts = [], [], []
+        for block in _blocks(query_key):
+            key = query_key[block]
+            level = (query_v[block] - self.low_v) * (1.0 / self.height) % 1.0
+            above, below = np.flatnonzero(level > 1.0 - margin), np.flatnonzero(level < margin)
+            for zone_key, which in (
+                (key, np.arange(key.size)),
+                (key[above] + self.n_steps, above),
+                (key[below] - self.n_steps, below),
+            ):
+                start = np.searchsorted(target_key, zone_key - self.window, side="left")
+                end = np.searchsorted(target_key, zone_key + self.window, side="right")
+                queries.append(which + block.start)
+                starts.append(start)
+                counts.append(end - start)
+        return _Windows(np.concatenate(queries), np.concatenate(starts), np.concatenate(counts))
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Slices of sorted targets to look at, each for one of sorted queries."""
+
+    query: Indices
+    start: Indices
+    count: Indices
+    query_order: Indices | None = None
+    target_order: Indices | None = None
 
 
 class _Places:
     """The different positions of one side of a part, and the slots at each of them."""
 
-    def __init__(
-        self, catalog: Catalog, slots: Indices, layout: _Layout, side: tuple[Floats, Indices | None]
-    ) -> None:
+    def __init__(self, catalog: Catalog, slots: Indices, points: _Points, grid: _Grid) -> None:
         """Sort the slots by position, so that what is near is near in memory too."""
-        axes, image = side
-        key, self.order = sort_with_order(_fine_keys(layout.points(axes, image), layout.n_images))
+        key, self.order = sort_with_order(grid.keys(points))
         self.catalog, self.slots = catalog, slots[self.order]
-        self.axes = axes.take(self.order, axis=1)
-        self.image = None if image is None else image[self.order]
+        self.axes = points.axes.take(self.order, axis=1)
+        self.image = None if points.image is None else points.image[self.order]
         # Place of each slot and its number there; slots in the order of (place, number).
         self.place = self.member = self.start = np.arange(slots.size)
         self.number, self.n_rows = np.zeros_like(slots), np.ones_like(slots)
         is_same = np.append(key[1:] == key[:-1], False)
         self.is_shared = bool(is_same.any())
+        self.key = None if self.is_shared else key
         if self.is_shared:
             is_same[1:] |= is_same[:-1]
             self._share(np.flatnonzero(is_same))
-        self.points = layout.points(self.axes, self.image)
 
     def _share(self, crowded: Indices) -> None:
         """Give slots at the same position one place; `crowded` are those to look at."""
@@ -245,82 +256,6 @@ class _Places:
         self.image = None if self.image is None else self.image[first]
 
 
-def _fine_keys(points: _Points, n_images: int) -> Indices:
-    """Make integers that go image by image, zone by zone; equal positions have equal ones."""
-    n_zones = int((points.u.size / n_images) ** 0.5) + 1
-    n_keys = 1 << (63 - (2 * points.u.size).bit_length())
-    n_steps = min(n_keys // (n_images * (n_zones + 1)) - 1, 1 << 40)
-    key = _scaled(points.v, n_zones) * (n_steps + 1) + _scaled(points.u, n_steps)
-    if points.image is not None:
-        key += points.image * ((n_zones + 1) * (n_steps + 1))
-    return key
-
-
-def _scaled(values: Floats, top: int) -> Indices:
-    """Scale values to integers from 0 to top."""
-    low = values.min()
-    extent = values.max() - low
-    scaled: Indices = ((values - low) * (top / extent if extent > 0 else 0.0)).astype(np.int64)
-    return scaled
-
-
-@dataclass(frozen=True)
-class _Windows:
-    """Slices of the sorted targets to look at, each for one query."""
-
-    query: Indices
-    start: Indices
-    count: Indices
-    target: Indices
-
-
-def _windows(query: _Points, target: _Points, n_images: int, reach: float) -> _Windows:
-    """Find, for every query, the targets that may lie within `reach` of it."""
-    low_u, low_v = min(query.u.min(), target.u.min()), min(query.v.min(), target.v.min())
-    extent_u = max(query.u.max(), target.u.max()) - low_u
-    extent_v = max(query.v.max(), target.v.max()) - low_v
-    step, height = reach / _STEPS_PER_RADIUS, reach * _ZONE_RADII
-    n_keys = 1 << (63 - (2 * max(query.u.size, target.u.size)).bit_length())
-    while True:
-        window = int(reach / step + 1e-6) + 1
-        n_zones, n_steps = int(extent_v / height) + 3, int(extent_u / step) + 2 * window + 2
-        if n_images * n_zones * n_steps < n_keys:
-            break
-        step, height = step * 2, height * 2
-
-    def sorted_keys(side: _Points) -> tuple[Indices, Indices]:
-        key = np.empty(side.u.size, dtype=np.int64)
-        for block in _blocks(key):
-            zone = ((side.v[block] - low_v) * (1.0 / height)).astype(np.int64) + 1
-            if side.image is not None:
-                zone += side.image[block] * n_zones
-            zone *= n_steps
-            zone += ((side.u[block] - low_u) * (1.0 / step)).astype(np.int64) + window
-            key[block] = zone
-        return sort_with_order(key)
-
-    target_key, target_order = sorted_keys(target)
-    query_key, query_order = sorted_keys(query)
-    margin = reach / height + 1e-6
-    queries, starts, counts = [], [], []
-    for block in _blocks(query_key):
-        key, index = query_key[block], query_order[block]
-        level = (query.v[index] - low_v) * (1.0 / height) % 1.0
-        above, below = np.flatnonzero(level > 1.0 - margin), np.flatnonzero(level < margin)
-        for zone_key, which in (
-            (key, index),
-            (key[above] + n_steps, index[above]),
-            (key[below] - n_steps, index[below]),
-        ):
-            start = np.searchsorted(target_key, zone_key - window, side="left")
-            counts.append(np.searchsorted(target_key, zone_key + window, side="right") - start)
-            starts.append(start)
-            queries.append(which)
-    return _Windows(
-        np.concatenate(queries), np.concatenate(starts), np.concatenate(counts), target_order
-    )
-
-
 def _pairs_within(
     query: _Points, target: _Points, windows: _Windows, limit2: float, above2: float = -1.0
 ) -> Iterator[Pairs]:
@@ -328,12 +263,13 @@ def _pairs_within(
     ends = np.cumsum(windows.count)
     first, done = 0, 0
     while first < ends.size and done < ends[-1]:
-        last = int(np.searchsorted(ends, done + _BLOCK, side="right"))
-        last = max(last, first + 1)
+        last = max(int(np.searchsorted(ends, done + _BLOCK, side="right")), first + 1)
         count = windows.count[first:last]
         shift = windows.start[first:last] - (ends[first:last] - count - done)
-        targets = windows.target[np.repeat(shift, count) + np.arange(int(ends[last - 1]) - done)]
+        targets = np.repeat(shift, count) + np.arange(int(ends[last - 1]) - done)
         queries = np.repeat(windows.query[first:last], count)
+        if windows.query_order is not None and windows.target_order is not None:
+            queries, targets = windows.query_order[queries], windows.target_order[targets]
         distance2 = np.zeros(queries.size)
         for from_axis, to_axis in zip(query.axes, target.axes, strict=True):
             difference = from_axis[queries]
@@ -374,9 +310,7 @@ class _Search:
         # Where another one is equally near, the last one to be written is not the answer.
         tied = mine[np.flatnonzero(partner[mine] != theirs)]
         if tied.size:
-            is_tied = np.zeros(partner.size, dtype=np.bool_)
-            is_tied[tied] = True
-            again = np.flatnonzero(is_tied[mine])
+            again = np.flatnonzero(np.isin(mine, tied))
             mine, theirs, others = mine[again], theirs[again], self.others
             ids = others.catalog.id_ranks(others.slots[others.member[others.start[theirs]]])
             order = np.lexsort((*others.axes[::-1, theirs], ids, mine))
@@ -408,28 +342,81 @@ class _Search:
         result.has_others[slots] = has_others
 
 
-def _affordable(
-    query: _Points, target: _Points, n_images: int, reach: float, floor: float
-) -> tuple[float, _Windows]:
-    """Give the largest radius up to `reach` with few enough candidates, and its windows."""
-    affordable = _FREE_CANDIDATES + _CANDIDATES_PER_PLACE * (query.u.size + target.u.size)
-    while True:
-        windows = _windows(query, target, n_images, reach)
-        n_candidates = int(windows.count.sum())
-        if n_candidates <= affordable or reach <= floor:
-            return reach, windows
-        shrink = min(0.5, 0.9 * (affordable / n_candidates) ** 0.5)
-        reach = max(reach * shrink, floor)
+class _OpenPart:
+    """Both sides of a part, laid out on a plane and sorted."""
 
+    def __init__(
+        self, left: Catalog, right: Catalog, slots: tuple[Indices, Indices], reach: float
+    ) -> None:
+        (axes, image), (other_axes, other_image) = (
+            catalog.axes_and_image(side_slots)
+            for catalog, side_slots in zip((left, right), slots, strict=True)
+        )
+        if image is not None and other_image is not None:
+            first_image = min(image.min(), other_image.min())
+            image, other_image = image - first_image, other_image - first_image
+        self.reach, self.layout = reach, _Layout([(axes, image), (other_axes, other_image)])
+        points = self.layout.points(axes, image), self.layout.points(other_axes, other_image)
+        self.grid = _Grid(points, self.layout.n_images, reach)
+        self.left = _Places(left, slots[0], points[0], self.grid)
+        self.right = _Places(right, slots[1], points[1], self.grid)
+        self.points = self._points(self.left), self._points(self.right)
 
-def _open_part(
-    left: Catalog, right: Catalog, left_slots: Indices, right_slots: Indices
-) -> tuple[_Layout, _Places, _Places]:
-    """Find the places of both sides of a part."""
-    left_side, right_side = left.axes_and_image(left_slots), right.axes_and_image(right_slots)
-    layout = _Layout(left_side, right_side)
-    left_places = _Places(left, left_slots, layout, left_side)
-    return layout, left_places, _Places(right, right_slots, layout, right_side)
+    def windows(self) -> _Windows:
+        """Find the windows of all left places for the whole reach."""
+        if self.left.key is None or self.right.key is None:
+            return self._windows(*self.points, self.grid)
+        return self.grid.windows(self.points[0].v, self.left.key, self.right.key)
+
+    def search(self) -> tuple[_Search, _Search]:
+        """Search both sides at once, then further out for places that need it."""
+        of_left, of_right = _Search(self.left, self.right), _Search(self.right, self.left)
+        # A crowd within a large radius has far too many pairs to look at, but most of its
+        # places have their nearest, and a second, within a small one.
+        done, windows = self._affordable(*self.points, self.reach * 1e-6, self.windows())
+        for mine, theirs, distance2 in _pairs_within(*self.points, windows, done**2):
+            of_left.add(mine, theirs, distance2)
+            of_right.add(theirs, mine, distance2)
+        self._search_further(of_left, self.points[1], done)
+        self._search_further(of_right, self.points[0], done)
+        return of_left, of_right
+
+    def _search_further(self, search: _Search, targets: _Points, done: float) -> None:
+        """Look beyond a radius for the nearest and a second neighbour of each place."""
+        while done < self.reach and (undecided := np.flatnonzero(search.n_near < 2)).size:
+            query = self._points(search.places, undecided)
+            reach, windows = self._affordable(query, targets, 2.0 * done)
+            for pairs in _pairs_within(query, targets, windows, reach**2, done**2):
+                search.add(undecided[pairs[0]], *pairs[1:])
+            done = reach
+
+    def _points(self, places: _Places, which: Indices | None = None) -> _Points:
+        axes, image = places.axes, places.image
+        if which is not None:
+            axes, image = axes.take(which, axis=1), None if image is None else image[which]
+        return self.layout.points(axes, image)
+
+    def _windows(self, query: _Points, target: _Points, grid: _Grid) -> _Windows:
+        query_key, query_order = sort_with_order(grid.keys(query))
+        target_key, target_order = sort_with_order(grid.keys(target))
+        windows = grid.windows(query.v[query_order], query_key, target_key)
+        return replace(windows, query_order=query_order, target_order=target_order)
+
+    def _affordable(
+        self, query: _Points, target: _Points, floor: float, windows: _Windows | None = None
+    ) -> tuple[float, _Windows]:
+        """Lower the radius, to `floor` at least, until there are few enough candidates."""
+        affordable = _FREE_CANDIDATES + _CANDIDATES_PER_PLACE * (query.u.size + target.u.size)
+        reach = self.reach
+        while True:
+            if windows is None:
+                grid = _Grid((query, target), self.layout.n_images, reach)
+                windows = self._windows(query, target, grid)
+            n_candidates = int(windows.count.sum())
+            if n_candidates <= affordable or reach <= floor:
+                return reach, windows
+            shrink = min(0.5, 0.9 * (affordable / n_candidates) ** 0.5)
+            reach, windows = max(reach * shrink, floor), None
 
 
 def nearest_rows(
@@ -451,47 +438,22 @@ def nearest_rows(
     tuple of Nearest
         For the rows of the left catalogue, and for those of the right.
     """
-    results = Nearest.empty(left.order.size), Nearest.empty(right.order.size)
+    of_left, of_right = (
+        Nearest(np.full(n, _NONE), np.full(n, np.inf), np.zeros(n, dtype=np.bool_))
+        for n in (left.order.size, right.order.size)
+    )
 
     def search_part(part: Part) -> None:
         left_slots, n_left, right_slots, n_right = part
-        if not left_slots.size or not right_slots.size:
-            return
-        part_places = _open_part(left, right, left_slots, right_slots)
-        of_left, of_right = _nearest_places(*part_places, reach)
-        of_left.write(results[0], n_left)
-        of_right.write(results[1], n_right)
+        if left_slots.size and right_slots.size:
+            searches = _OpenPart(left, right, (left_slots, right_slots), reach).search()
+            searches[0].write(of_left, n_left)
+            searches[1].write(of_right, n_right)
 
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
         # the parts write to different rows; list() raises what a part raised
         list(pool.map(search_part, parts))
-    return results
-
-
-def _nearest_places(
-    layout: _Layout, left: _Places, right: _Places, reach: float
-) -> tuple[_Search, _Search]:
-    """Search both sides at once, then further out for places that need it."""
-    searches = _Search(left, right), _Search(right, left)
-    sides = left.points, right.points
-    # A crowd within a large radius has far too many pairs to look at, but most of its
-    # places have their nearest, and a second, within a small one.
-    first_reach, windows = _affordable(*sides, layout.n_images, reach, reach * 1e-6)
-    for mine, theirs, distance2 in _pairs_within(*sides, windows, first_reach**2):
-        searches[0].add(mine, theirs, distance2)
-        searches[1].add(theirs, mine, distance2)
-    for search, here, there in zip(searches, (left, right), sides[::-1], strict=True):
-        done = first_reach
-        while done < reach and (undecided := np.flatnonzero(search.n_near < 2)).size:
-            image = None if here.image is None else here.image[undecided]
-            query = layout.points(here.axes.take(undecided, axis=1), image)
-            next_reach, windows = _affordable(query, there, layout.n_images, reach, 2.0 * done)
-            for mine, theirs, distance2 in _pairs_within(
-                query, there, windows, next_reach**2, done**2
-            ):
-                search.add(undecided[mine], theirs, distance2)
-            done = next_reach
-    return searches
+    return of_left, of_right
 
 
 def all_rows(left: Catalog, right: Catalog, parts: Iterable[Part], *, reach: float) -> Pairs:
@@ -512,13 +474,11 @@ def all_rows(left: Catalog, right: Catalog, parts: Iterable[Part], *, reach: flo
         left_slots, n_left, right_slots, _ = part
         if not n_left or not right_slots.size:
             return []
-        layout, *places = _open_part(left, right, left_slots[:n_left], right_slots)
-        sides = places[0].points, places[1].points
-        windows = _windows(*sides, layout.n_images, reach)
+        opened = _OpenPart(left, right, (left_slots[:n_left], right_slots), reach)
         found = []
-        for pairs in _pairs_within(*sides, windows, reach**2):
-            mine, theirs, distance2 = _all_members(places[0], places[1], pairs)
-            found.append((places[0].slots[mine], places[1].slots[theirs], distance2))
+        for pairs in _pairs_within(*opened.points, opened.windows(), reach**2):
+            mine, theirs, distance2 = _all_members(opened.left, opened.right, pairs)
+            found.append((opened.left.slots[mine], opened.right.slots[theirs], distance2))
         return found
 
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:

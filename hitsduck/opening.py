@@ -140,4 +140,6 @@ def _stated_camera(
 ) -> str | Camera | None:
     if camera is None:
         return get_camera(instrument).name if instrument else None
-    return camera if isinstance(camera, Camera) else read_camera(Path(camera))
+    if isinstance(camera, Camera):
+        return camera
+    return read_camera(Path(camera), name=instrument)

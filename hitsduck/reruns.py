@@ -29,6 +29,9 @@ from hitsduck.results import Result, plain_value
 from hitsduck.views import ViewMaker
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from hitsduck.charts.theme import AnyChart
     from hitsduck.comparison import Comparison
     from hitsduck.crossmatch import How
     from hitsduck.outside import CatalogMatch
@@ -472,6 +475,18 @@ class Reruns:
         from hitsduck.outside import match_catalog
 
         return match_catalog(self, table, **options)
+
+    def chart(self, name: str, **options: Any) -> AnyChart:
+        """Draw one chart; see `hitsduck.gallery.chart` and the list `hitsduck.gallery.CHARTS`."""
+        from hitsduck import gallery
+
+        return gallery.chart(self, name, **options)
+
+    def chart_data(self, name: str, **options: Any) -> pl.DataFrame:
+        """Return the numbers behind one chart; see `hitsduck.gallery.chart_data`."""
+        from hitsduck import gallery
+
+        return gallery.chart_data(self, name, **options)
 
     def lookup(self, name: str) -> Lookup:
         """Return the door to one rerun's rows by id, through SQLite's own indexes."""

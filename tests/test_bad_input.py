@@ -381,12 +381,10 @@ def test_an_empty_rerun_compares_with_a_full_one(tmp_path: Path):
     ("generation", "column", "value", "query", "said"),
     [
         ("10.0.0", "ra", "'abc'", "select ra from dia_source", "DOUBLE and holds 1 cell"),
-        ("2020", "decl", "'abc'", "select dec from dia_source", "REAL and holds 1 cell"),
         ("2020", "psFlux", "'inf'", "select psf_snr from dia_source", "FLOAT and holds 1 cell"),
         ("2020", "flags", "'abc'", "select * from rerun_counts", "BIGINT and holds 1 cell"),
         ("2023", "ccdVisitId", "'x'", "select visit from dia_source", "BIGINT and holds 1 cell"),
         ("10.0.0", "diaObjectId", "3.5", "select * from rerun_counts", "BIGINT and holds 1 cell"),
-        ("10.0.0", "diaObjectId", "x'00'", "select * from rerun_counts", "BIGINT and holds 1 cell"),
         (
             "10.0.0",
             "pixelFlags_bad",
@@ -845,7 +843,7 @@ def test_a_file_in_a_folder_that_may_not_be_entered_is_told(ordinary_user: Path)
 # -- afterwards ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("generation", ["2020", "2023", "0.1.1", "1.0.0", "10.0.0"])
+@pytest.mark.parametrize("generation", ["2020", "0.1.1", "10.0.0"])
 def test_bytes_mtime_and_folder_are_the_same_afterwards(tmp_path: Path, generation: str):
     path = apdb(tmp_path / "association.db", generation=generation)
     os.utime(path, ns=(1_500_000_000_123_456_789, 1_500_000_000_123_456_789))

@@ -211,7 +211,7 @@ def test_sky_runs_to_the_left(wanted: Wanted) -> None:
 
 def _scales(node: Any, title: str) -> Iterator[dict[str, Any]]:
     if isinstance(node, dict):
-        if node.get("title") == title:
+        if node.get("title") == title and "axis" in node:  # not that of a tooltip
             yield node.get("scale", {})
         for value in node.values():
             yield from _scales(value, title)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import os
 import tracemalloc
 from dataclasses import dataclass
 from typing import get_args
@@ -25,7 +26,10 @@ ONE_TO_ONE: tuple[How, ...] = ("mutual", "best1", "best2")
 ARCSEC = 1 / 3600  # degrees
 SAME_SEPARATION_ARCSEC = 1e-9
 
-exhaustive = settings(derandomize=True, deadline=None, database=None, max_examples=1000)
+IS_FULL = os.environ.get("HITSDUCK_CAMPAIGN") == "full"
+exhaustive = settings(
+    derandomize=True, deadline=None, database=None, max_examples=1000 if IS_FULL else 300
+)
 thorough = settings(derandomize=True, deadline=None, database=None, max_examples=100)
 brief = settings(derandomize=True, deadline=None, database=None, max_examples=40)
 

@@ -6,6 +6,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,14 @@ ORDER = (
     ("__main__",),
     ("cli",),
     ("demo",),
-    ("report", "gallery"),
-    ("page", "charts", "chartdata", "simulator"),
+    ("report",),
+    ("simulator",),
     ("opening",),
     ("reruns",),
     ("rerun", "information", "complaints"),
     ("series",),
+    ("gallery",),
+    ("page", "charts", "chartdata"),
     ("comparison", "integrity", "outside", "src_catalogs"),
     (  # what changed: frames in, frames and words out
         "components",
@@ -74,16 +77,22 @@ MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 RANK = {name: rank for rank, line in enumerate(ORDER) for name in line}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and any(
         isinstance(part, ast.Name) and part.id == "TYPE_CHECKING" for part in ast.walk(node.test)
     )
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Return what a module imports anywhere, functions too, but for type checkers alone."""
     found: set[str] = set()
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    waiting: list[ast.AST] = [parsed(path)]
     while waiting:
         node = waiting.pop()
         if is_type_checking(node):
@@ -97,7 +106,7 @@ def imported(path: Path) -> set[str]:
                 full = f"{node.module}.{alias.name}"
                 found.add(full if full in MODULES else str(node.module))
         waiting += ast.iter_child_nodes(node)
-    return found
+    return frozenset(found)
 
 
 IMPORTS = {
@@ -156,7 +165,7 @@ def callers_of(library: str, function: str) -> set[str]:
     return {
         name
         for name, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == f"{library}.{function}"
     }
 
@@ -166,7 +175,7 @@ def test_the_engine_has_one_door():
     # The canary asks through the connection that it is given. Others know the engine's errors
     # alone, which come while rows are fetched.
     for name in users_of("duckdb") - {"hitsduck.connection", "hitsduck.canary"}:
-        tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+        tree = parsed(MODULES[name])
         used = {
             node.attr
             for node in ast.walk(tree)

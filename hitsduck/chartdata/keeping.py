@@ -85,6 +85,9 @@ class _Kept:
         given["processing_summary"] = (
             f"select * from {reruns.scope(name, 'processing_summary', where)}"
         )
+        if where is not None:
+            # The kept sources fulfil the condition; the images are those of all sources.
+            given["image"] = f"select * from {reruns.scope(name, 'image', where)}"
         self._maker = ViewMaker(connection, self._schema, given)
 
     @property

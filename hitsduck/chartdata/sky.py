@@ -373,6 +373,8 @@ def middle_window(
     side_deg : float
         Its side at most; the seed analysis took 0.67 deg.
     """
+    if panels.is_empty():
+        return 0.0, side_deg, 0.0, side_deg
     first = panels.row(0, named=True)
     ra = (first["ra_low"] + first["ra_high"]) / 2
     dec = (first["dec_low"] + first["dec_high"]) / 2

@@ -165,7 +165,9 @@ def image_layer(
     drawn = png(picture, palette)
     while len(drawn) > MOST_BYTES:
         # Every second step of colour goes: a pixel stays a bin, which shows narrow edges.
-        picture, palette = (picture + 1) // 2, palette[1::2]
+        last = len(palette) - 1
+        palette = [palette[min(2 * k + 1, last)] for k in range((len(palette) + 1) // 2)]
+        picture = (picture + 1) // 2
         drawn = png(picture, palette)
     url = "data:image/png;base64," + base64.b64encode(drawn).decode("ascii")
     place = pl.DataFrame(

@@ -51,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except BrokenPipeError:  # the reader of a pipe has seen enough
             sys.stderr.close()
             status = 0
+        except OSError as error:  # a file that cannot be written
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {where}{error.strerror or error}", err=True)
+            status = 1
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -164,11 +164,11 @@ def _print_summary(comparison: Comparison, summary: dict[str, Any]) -> None:
         ("of them ambiguous", summary["n_ambiguous"]),
         (f"only in {left}", summary["n_left_only"]),
         (f"of them in {right}, but flagged", summary["n_left_only_reflagged"]),
-        (f"on {coverage['left_only']:,} images that {right} lacks",
+        (f"on {coverage['left_only']:,} images without any in {right}",
          coverage["n_sources_left_only"]),
         (f"only in {right}", summary["n_right_only"]),
         (f"of them in {left}, but flagged", summary["n_right_only_reflagged"]),
-        (f"on {coverage['right_only']:,} images that {left} lacks",
+        (f"on {coverage['right_only']:,} images without any in {left}",
          coverage["n_sources_right_only"]),
     ]  # fmt: skip
     without_position = summary["n_left_unusable"] + summary["n_right_unusable"]

@@ -1,4 +1,4 @@
-"""``report``, ``simulate`` and ``demo``: what is written."""
+"""``report``, ``chart``, ``simulate`` and ``demo``: what is written."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ from hitsduck.cli.options import busy, opened_reruns, opening_options, reruns_ar
     default=Path("report.html"),
     show_default=True,
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "md", "json", "pdf"]),
+    help="By the suffix of the output where it is not given.",
+)
 @click.option("--title", help="Title of the page.")
 @click.option("--radius-arcsec", type=float, default=0.5, show_default=True)
 @where_option
@@ -30,6 +36,7 @@ from hitsduck.cli.options import busy, opened_reruns, opening_options, reruns_ar
 def report(
     reruns: Sequence[str],
     output: Path,
+    form: str | None,
     title: str | None,
     radius_arcsec: float,
     where: str | None,
@@ -46,7 +53,54 @@ def report(
             radius_arcsec=radius_arcsec,
             where=where,
             command=shlex.join(["hitsduck", *sys.argv[1:]]),
+            form=form,
         )
+    click.echo(path)
+
+
+@cli.command()
+@click.argument("name")
+@reruns_argument
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File to write: .html, .png, .svg, .pdf or .json (Vega-Lite).",
+)
+@click.option("--rerun", help="The rerun that a chart of a single one shows; the last by default.")
+@click.option("--all", "every", is_flag=True, help="Every source, not only good ones.")
+@click.option("--radius-arcsec", type=float, default=0.5, show_default=True)
+@click.option("--detector", type=int, help="For detector_frame: one CCD in place of all.")
+@click.option("--object", "object_id", type=int, help="For object_sources and light_curve.")
+@where_option
+@opening_options
+def chart(
+    name: str,
+    reruns: Sequence[str],
+    output: Path,
+    rerun: str | None,
+    every: bool,
+    radius_arcsec: float,
+    detector: int | None,
+    object_id: int | None,
+    where: str | None,
+    **options: Any,
+) -> None:
+    """Draw the chart NAME; those that compare take the last two reruns."""
+    from hitsduck import gallery
+
+    gallery.picture(name)
+    with opened_reruns(reruns, options) as opened, busy(f"drawing {name}"):
+        drawn = opened.chart(
+            name,
+            rerun=rerun,
+            good=not every,
+            radius_arcsec=radius_arcsec,
+            detector=detector,
+            object_id=object_id,
+            where=where,
+        )
+        path = gallery.save(drawn, output)
     click.echo(path)
 
 

@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from hitsduck.chartdata.keeping import relation
 from hitsduck.errors import InstrumentError
 
 #: deg^2 of a DECam detector: 2048 x 4096 pixels of 0.015 mm * 17.575 arcsec/mm, 0.0449840.
@@ -215,6 +216,8 @@ def test_a_condition_on_sources_leaves_the_images_as_they_are(opened, source):
     (row,) = reruns.summary("detector_summary", where="psf_snr > 10").rows()
     assert (row["n_images"], row["n_visits"], row["n_dia_sources"]) == (2, 2, 1)
     assert row["density_deg2"] == near(1 / (2 * AREA_DEG2))
+    kept = relation(reruns, "a", "detector_summary", "psf_snr > 10")
+    assert reruns.query(f"select * from {kept}").rows() == [row]
     rows = reruns.summary("visit_summary", where="psf_snr > 10").rows()
     assert [(row["visit"], row["n_images"], row["density_deg2"]) for row in rows] == [
         (1, 1, near(1 / AREA_DEG2)),
