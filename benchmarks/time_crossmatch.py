@@ -1,6 +1,6 @@
 """Time the cross-match against astropy, a k-d tree, and a loop over images.
 
-Run it as ``python benchmarks/time_crossmatch.py [--sizes 0.25 0.67 2] [--repeats 5]``. The
+Run it as ``python -m benchmarks.time_crossmatch [--sizes 0.25 0.67 2] [--repeats 5]``. The
 programs take turns, so that a busy machine slows all of them; medians and ratios of medians
 are printed. ``wall`` is what a user waits, ``cpu`` is what all threads together used.
 """

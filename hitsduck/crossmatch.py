@@ -347,7 +347,7 @@ def _image_numbers(
         ).with_columns(pl.col(floats).fill_nan(None))
         for key in keys
     ]
-    shared = keys[0].unique().join(keys[1].unique(), on=names).with_row_index("image")
+    shared = keys[0].unique().join(keys[1].unique(), on=names).sort(names).with_row_index("image")
     left_image, right_image = (
         key.join(shared, on=names, how="left", maintain_order="left").select(
             pl.when(pl.all_horizontal(pl.col(names).is_not_null())).then(
@@ -375,8 +375,7 @@ def _image_parts(
             slots, others = np.arange(*left_edges), np.arange(*right_edges)
             yield slots, slots.size, others, others.size
 
-    left_order = np.argsort(left_image, kind="stable")
-    return left_order, np.argsort(right_image, kind="stable"), parts()
+    return sort_with_order(left_image)[1], sort_with_order(right_image)[1], parts()
 
 
 def _are_comparable(one: pl.DataType, other: pl.DataType) -> bool:

@@ -21,7 +21,7 @@ from hitsduck.crossmatch_sky import Floats, Indices, Part, sort_with_order
 Pairs = tuple[Indices, Indices, Floats]
 
 # Rows, or pairs, that are worked on in one go: their arrays stay in a processor's cache.
-_BLOCK = 1 << 15
+_BLOCK = 1 << 13
 # More candidates than these, and the nearest are first sought within a smaller radius.
 _FREE_CANDIDATES = 1 << 20
 _CANDIDATES_PER_PLACE = 32
@@ -142,8 +142,8 @@ class _Layout:
         if image is None:
             return _Points(axes, None, axes[self.kept[0][0]], axes[self.kept[1][0]])
         u, v = (
-            axes[kept[image], np.arange(image.size)]
-            - self.middle[kept, np.arange(self.n_images)][image]
+            axes.ravel().take(kept[image] * image.size + np.arange(image.size))
+            - self.middle[kept, np.arange(self.n_images)].take(image)
             for kept in self.kept
         )
         return _Points(axes, image, u, v)
@@ -194,11 +194,15 @@ class _Grid:
                 (key[above] + self.n_steps, above),
                 (key[below] - self.n_steps, below),
             ):
-                start = np.searchsorted(target_key, zone_key - self.window, side="left")
-                end = np.searchsorted(target_key, zone_key + self.window, side="right")
-                queries.append(which + block.start)
-                starts.append(start)
-                counts.append(end - start)
+                if which.size:
+                    limits = zone_key[0] - self.window, zone_key[-1] + self.window + 1
+                    first, last = np.searchsorted(target_key, limits)
+                    near = target_key[first:last]  # a search in few is faster
+                    start = np.searchsorted(near, zone_key - self.window, side="left")
+                    end = np.searchsorted(near, zone_key + self.window, side="right")
+                    queries.append(which + block.start)
+                    starts.append(start + first)
+                    counts.append(end - start)
         return _Windows(np.concatenate(queries), np.concatenate(starts), np.concatenate(counts))
 
 

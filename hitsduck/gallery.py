@@ -102,6 +102,11 @@ class Wanted:
         """What the change between the two is made of."""
         return self.comparison.explain()
 
+    def forget(self) -> None:
+        """Let go of the comparison, which of large reruns is large; it can be asked again."""
+        for name in ("comparison", "explanation"):
+            self.__dict__.pop(name, None)
+
     @cached_property
     def panels(self) -> pl.DataFrame:
         """The groups of overlapping fields."""

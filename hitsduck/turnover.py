@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
-from hitsduck.components import connected_components
+from hitsduck.components import Ints, connected_components
 from hitsduck.crossmatch import How, match_sky
 
 if TYPE_CHECKING:
@@ -139,66 +140,61 @@ def object_turnover(
     >>> object_turnover(pl.Series([7, 7]), pl.Series([1, 2]), pairs)
     <Turnover 1 to 2 objects: 0 same, 1 split, 0 merged, 0 regrouped, 0 gone, 0 new>
     """
-    nodes, numbers = [], []
-    first = 0
-    for side, ids in (("left", left_objects), ("right", right_objects)):
-        column = ids.cast(pl.Int64).alias("diaObjectId").to_frame()
-        counted = (
-            column.drop_nulls()
-            .group_by("diaObjectId")
-            .len("n_sources")
-            .sort("diaObjectId")
-            .with_row_index("node", offset=first)
-        )
-        first += counted.height
-        nodes.append(counted.with_columns(pl.lit(side).alias("side")))
-        numbers.append(
-            column.join(
-                counted.select("diaObjectId", "node"),
-                on="diaObjectId",
-                how="left",
-                maintain_order="left",
-            )["node"]
-        )
-    edges = (
-        pl.DataFrame(
-            {
-                "left": numbers[0].gather(pairs["left_index"]),
-                "right": numbers[1].gather(pairs["right_index"]),
-            }
-        )
-        .drop_nulls()
-        .unique()
+    left_ids, left_node, n_left_sources = _numbered(left_objects)
+    right_ids, right_node, n_right_sources = _numbered(right_objects)
+    first = left_node[pairs["left_index"].to_numpy()]
+    second = right_node[pairs["right_index"].to_numpy()]
+    linked = (first >= 0) & (second >= 0)
+    n_left, n_right = left_ids.size, right_ids.size
+    group = connected_components(n_left + n_right, first[linked], second[linked] + n_left)
+    n_groups = int(group.max(initial=-1)) + 1
+    of_left = np.bincount(group[:n_left], minlength=n_groups)
+    of_right = np.bincount(group[n_left:], minlength=n_groups)
+    kinds = np.select(
+        [
+            of_left == 0,
+            of_right == 0,
+            (of_left == 1) & (of_right == 1),
+            of_left == 1,
+            of_right == 1,
+        ],
+        [KINDS.index(kind) for kind in ("new", "gone", "same", "split", "merged")],
+        KINDS.index("regrouped"),
     )
-    group = connected_components(first, edges["left"].to_numpy(), edges["right"].to_numpy())
-    objects = pl.concat(nodes).with_columns(pl.Series("group", group))
-    n_left = (pl.col("side") == "left").sum().over("group")
-    n_right = (pl.col("side") == "right").sum().over("group")
-    objects = objects.select(
-        "side",
-        "diaObjectId",
-        pl.col("n_sources").cast(pl.Int64),
-        "group",
-        pl.when(n_left == 0)
-        .then(pl.lit("new"))
-        .when(n_right == 0)
-        .then(pl.lit("gone"))
-        .when((n_left == 1) & (n_right == 1))
-        .then(pl.lit("same"))
-        .when(n_left == 1)
-        .then(pl.lit("split"))
-        .when(n_right == 1)
-        .then(pl.lit("merged"))
-        .otherwise(pl.lit("regrouped"))
-        .alias("kind"),
+    names = pl.Series(KINDS, dtype=pl.Enum(KINDS))
+    objects = pl.DataFrame(
+        {
+            "side": pl.concat([_repeated("left", n_left), _repeated("right", n_right)]),
+            "diaObjectId": np.concatenate([left_ids, right_ids]),
+            "n_sources": np.concatenate([n_left_sources, n_right_sources]),
+            "group": group,
+            "kind": names.gather(kinds[group]).cast(pl.String),
+        }
     )
     return Turnover(
         objects,
-        n_left_objects=nodes[0].height,
-        n_right_objects=nodes[1].height,
+        n_left_objects=n_left,
+        n_right_objects=n_right,
         n_left_without_object=left_objects.null_count(),
         n_right_without_object=right_objects.null_count(),
     )
+
+
+def _numbered(objects: pl.Series) -> tuple[Ints, Ints, Ints]:
+    """Return the different ids, the number of each source's among them, and their counts.
+
+    The number is -1 where a source has no object.
+    """
+    known = objects.is_not_null().to_numpy()
+    values = objects.drop_nulls().cast(pl.Int64).to_numpy()
+    ids, number, n_sources = np.unique(values, return_inverse=True, return_counts=True)
+    node = np.full(known.size, -1, dtype=np.int64)
+    node[known] = number
+    return ids, node, n_sources.astype(np.int64)
+
+
+def _repeated(text: str, n_rows: int) -> pl.Series:
+    return pl.Series([text], dtype=pl.String).new_from_index(0, n_rows)
 
 
 @dataclass(frozen=True, eq=False)

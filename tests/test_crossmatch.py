@@ -687,6 +687,64 @@ def test_pixels_are_matched_as_a_plain_search_does(scene: Scene):
         assert separation == pytest.approx(distance[row, partner], abs=1e-9)
 
 
+def by_the_rules(
+    left: pl.DataFrame, right: pl.DataFrame, radius_px: float
+) -> tuple[dict[int, int], dict[int, int]]:
+    """The partner of each left and of each right row, by the words of the documentation."""
+
+    def places(frame: pl.DataFrame) -> dict[tuple[float, float], list[int]]:
+        rows: dict[tuple[float, float], list[int]] = {}
+        ids = frame["diaSourceId"].to_list()
+        for row in sorted(range(frame.height), key=lambda row: ids[row]):
+            rows.setdefault((frame["x"][row], frame["y"][row]), []).append(row)
+        return rows
+
+    def partners(
+        ones: dict[tuple[float, float], list[int]],
+        others: dict[tuple[float, float], list[int]],
+        other_ids: list[int],
+    ) -> dict[int, int]:
+        partner = {}
+        for (x, y), rows in ones.items():
+            near = [
+                ((x - other[0]) ** 2 + (y - other[1]) ** 2, other_ids[members[0]], members)
+                for other, members in others.items()
+                if (x - other[0]) ** 2 + (y - other[1]) ** 2 <= radius_px**2
+            ]
+            if near:  # the lowest distance, then the lowest id
+                members = min(near)[2]
+                for number, row in enumerate(rows):
+                    partner[row] = members[number if number < len(members) else 0]
+        return partner
+
+    left_places, right_places = places(left), places(right)
+    return (
+        partners(left_places, right_places, right["diaSourceId"].to_list()),
+        partners(right_places, left_places, left["diaSourceId"].to_list()),
+    )
+
+
+@exhaustive
+@given(st.integers(0, 2**32 - 1), st.integers(0, 30), st.integers(0, 30), st.integers(1, 8))
+def test_ties_and_duplicates_follow_the_rules(seed: int, n_left: int, n_right: int, width: int):
+    # whole pixels in a small square: most rows have duplicates, most neighbours are tied
+    rng = np.random.default_rng(seed)
+    left, right = (
+        pl.DataFrame(rng.integers(0, width, (n, 2)).astype(float), schema=["x", "y"]).with_columns(
+            diaSourceId=pl.Series(rng.permutation(n)), visit=1, detector=1
+        )
+        for n in (n_left, n_right)
+    )
+    best1, best2 = by_the_rules(left, right, 2.0)
+    expected = {
+        "best1": sorted(best1.items()),
+        "best2": sorted((row, other) for other, row in best2.items()),
+        "mutual": sorted(pair for pair in best1.items() if best2.get(pair[1]) == pair[0]),
+    }
+    for how in ONE_TO_ONE:
+        assert indices(match_pixels(left, right, radius_px=2.0, how=how)) == expected[how]
+
+
 # Parts, blocks and threads ------------------------------------------------------------------
 
 

@@ -988,10 +988,12 @@ def test_a_cte_may_be_called_like_a_view(opened_pair: hitsduck.Reruns):
     assert ask(opened_pair, query) == [5]
 
 
-def test_a_variable_of_the_caller_is_no_table(opened_pair: hitsduck.Reruns):
+def test_a_variable_of_the_caller_is_no_table(
+    two_shapes: tuple[hitsduck.Reruns, sqlite3.Connection],
+):
     secret = {"a": [1]}
     with pytest.raises(QueryError, match="secret"):
-        opened_pair.sql("select * from secret")
+        two_shapes[0].sql("select * from secret")
     assert secret
 
 

@@ -4,7 +4,7 @@ One function for every chart of `hitsduck.charts`; they ask the views or a compa
 bin in DuckDB, and give the same number of rows however large the reruns are.
 """
 
-from hitsduck.chartdata.counting import QUANTITIES, counts, counts_wide
+from hitsduck.chartdata.counting import QUANTITIES, counts
 from hitsduck.chartdata.distributions import distributions, flags, sources_per_object
 from hitsduck.chartdata.edges import KINDS, edge_distances
 from hitsduck.chartdata.focal_plane import (
@@ -13,7 +13,7 @@ from hitsduck.chartdata.focal_plane import (
     detector_outlines,
     focal_plane,
 )
-from hitsduck.chartdata.keeping import read_together
+from hitsduck.chartdata.keeping import in_memory
 from hitsduck.chartdata.objects import light_curve, object_sources, objects_on_sky
 from hitsduck.chartdata.pairs import dashboard, matched_pairs
 from hitsduck.chartdata.sky import middle_window, sky_map, sky_panels, sky_points
@@ -23,7 +23,6 @@ __all__ = [
     "KINDS",
     "QUANTITIES",
     "counts",
-    "counts_wide",
     "dashboard",
     "detector_density",
     "detector_frame",
@@ -32,13 +31,13 @@ __all__ = [
     "edge_distances",
     "flags",
     "focal_plane",
+    "in_memory",
     "light_curve",
     "matched_pairs",
     "middle_window",
     "nights",
     "object_sources",
     "objects_on_sky",
-    "read_together",
     "seeing",
     "sky_map",
     "sky_panels",

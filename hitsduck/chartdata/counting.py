@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
-
-from hitsduck.chartdata.asking import of_each
-from hitsduck.chartdata.keeping import is_kept
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -36,7 +33,7 @@ def counts(reruns: Reruns, *, where: str | None = None) -> pl.DataFrame:
         One row per rerun and quantity, in the order of opening: ``rerun``,
         ``quantity``, ``n``, and ``n_first`` (of the first rerun).
     """
-    rows = counts_wide(reruns, where=where)
+    rows = reruns.counts(where=where).rows()
     return pl.DataFrame(
         [
             {"rerun": row["rerun"], "quantity": words, "n": row[name], "n_first": rows[0][name]}
@@ -45,18 +42,3 @@ def counts(reruns: Reruns, *, where: str | None = None) -> pl.DataFrame:
         ],
         schema={"rerun": pl.String, "quantity": pl.String, "n": pl.Int64, "n_first": pl.Int64},
     )
-
-
-def counts_wide(reruns: Reruns, *, where: str | None = None) -> list[dict[str, Any]]:
-    """Return `Reruns.counts`, of the sources in memory where pictures have read them.
-
-    Returns
-    -------
-    list of dict
-        One per rerun, in the order of opening.
-    """
-    if not all(is_kept(reruns, name, where) for name in reruns.names):
-        return reruns.counts(where=where).rows()
-    return of_each(
-        reruns, "rerun_counts", "select * exclude (rerun) from {view}", where=where
-    ).to_dicts()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,42 +123,57 @@ def compose(
     command: str | None = None,
 ) -> Page:
     """Gather everything that the report says; parameters as for `write_report`."""
+    names = reruns.names
+    # Every picture and table asks for the same sources: the files are read once.
+    reruns = chartdata.in_memory(reruns, where)
     wanted = Wanted(reruns, compare=compare, radius_arcsec=radius_arcsec, where=where)
     problem = _comparison_problem(wanted)
-    chartdata.read_together(reruns, reruns.names, where, needed=("dia_source", "dia_object"))
-    counts = chartdata.counts_wide(reruns, where=where)
-    names = reruns.names
+    counts = reruns.counts(where=where).rows()
     sections = [_counts_section(wanted, counts)]
+    findings, verdict = _count_findings(counts), None
     if problem is None:
-        builders: tuple[tuple[str, str, Callable[[Wanted], Section]], ...] = (
-            ("comparison", "Comparison", comparing.comparison_section),
-            ("edges", "Distance to the edges", comparing.edges_section),
-            ("explanation", "What the change is made of", comparing.explanation_section),
-            ("turnover", "What became of the objects", comparing.turnover_section),
-            ("strongest", "The strongest new and gone sources", comparing.strongest_section),
-        )
-        sections += [_told(wanted, *builder) for builder in builders]
+        sections += _changes(wanted)
+        findings += comparing.findings(wanted)
+        verdict = _verdict(wanted)
+        wanted.forget()
     else:
         sections.append(Section("comparison", "Comparison", missing=problem))
-    for name, heading, pictures in _PICTURES:
-        shown = [p for p in pictures if problem is None or p not in _COMPARING]
-        sections.append(Section(name, heading, figures(wanted, shown)))
-    sections.append(_told(wanted, "integrity", "Integrity", provenance.integrity_section))
+    with ThreadPoolExecutor(1) as pool:
+        # The checks compute while the pictures are drawn, which Python does on one core.
+        integrity = pool.submit(lambda: reruns.integrity().rows())
+        sections += [_pictures(wanted, *group, has_pair=problem is None) for group in _PICTURES]
+    sections.append(provenance.integrity_section(integrity.result()))
     src = provenance.src_section(wanted)
     sections += [src] if src else []
     sections.append(provenance.provenance_section(wanted, command))
     return Page(
         title=title or (f"DIA sources of {names[0]}" if len(names) == 1 else _listed(names)),
-        verdict=_verdict(wanted) if problem is None else None,
+        verdict=verdict,
         subtitle=_subtitle(reruns, where),
-        findings=[
-            *_count_findings(counts),
-            *(comparing.findings(wanted) if problem is None else []),
-        ],
+        findings=findings,
         sections=sections,
         version=hitsduck.__version__,
         made_at=provenance.moment(datetime.now(UTC).timestamp()),
     )
+
+
+def _changes(wanted: Wanted) -> list[Section]:
+    """Return what changed between two reruns."""
+    builders: tuple[tuple[str, str, Callable[[Wanted], Section]], ...] = (
+        ("comparison", "Comparison", comparing.comparison_section),
+        ("edges", "Distance to the edges", comparing.edges_section),
+        ("explanation", "What the change is made of", comparing.explanation_section),
+        ("turnover", "What became of the objects", comparing.turnover_section),
+        ("strongest", "The strongest new and gone sources", comparing.strongest_section),
+    )
+    return [_told(wanted, *builder) for builder in builders]
+
+
+def _pictures(
+    wanted: Wanted, name: str, heading: str, pictures: Sequence[str], *, has_pair: bool
+) -> Section:
+    shown = [picture for picture in pictures if has_pair or picture not in _COMPARING]
+    return Section(name, heading, figures(wanted, shown))
 
 
 def _comparison_problem(wanted: Wanted) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import warnings
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -23,9 +24,8 @@ def moment(timestamp: float) -> str:
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def integrity_section(wanted: Wanted) -> Section:
-    """Return what in the files contradicts itself."""
-    rows = wanted.reruns.integrity().rows()
+def integrity_section(rows: Sequence[dict[str, Any]]) -> Section:
+    """Return what in the files contradicts itself; of the rows of `Reruns.integrity`."""
     checks = list(dict.fromkeys(row["check"] for row in rows))
     told = [row for row in rows if row["count"] != 0]
     troubled = {row["check"] for row in told}
