@@ -37,7 +37,7 @@ _EXTENSION_MODULE = "duckdb_extension_sqlite_scanner"
 #: Global, or the cursor of another thread would be without them.
 PROTECTIONS = (
     "set global disabled_optimizers = 'common_subplan,cte_inlining'",
-    "set global sqlite_disable_multithreaded_scans = true",
+    canary.LONE_SCANS,
 )
 
 #: Errors that a view raises with error('hitsduck <kind>: <message>').
@@ -65,22 +65,37 @@ def _extension_file() -> Path | None:
     return None
 
 
-def _load_extension(connection: duckdb.DuckDBPyConnection) -> str:
-    """Load the SQLite reader and return where it came from."""
+def _open(config: Mapping[str, str | int]) -> tuple[duckdb.DuckDBPyConnection, str]:
+    """Open a database in memory with the SQLite reader, and say where that came from.
+
+    DuckDB checks the signature of the reader's 35 MB each time, which takes longer than
+    all other opening. Here it is checked once for each file, time and size.
+    """
     file = _extension_file()
     problems = []
-    if file is not None:
-        try:
-            connection.execute(f"load {quote_text(file)}")
-            return f"{EXTENSION_PACKAGE} ({file.parent.name})"
-        except duckdb.Error as error:
-            problems.append(f"the packaged one ({file}): {str(error).splitlines()[0]}")
-    else:
+    if file is None:
         problems.append(f"the package {EXTENSION_PACKAGE} is not installed")
+    else:
+        stat = file.stat()
+        checked = f"signature of {file}, {stat.st_size} bytes of {stat.st_mtime_ns}"
+        for is_checked in dict.fromkeys((canary.remembers(checked), False)):
+            unsigned = {"allow_unsigned_extensions": "true"} if is_checked else {}
+            connection = duckdb.connect(":memory:", config={**config, **unsigned})
+            try:
+                connection.execute(f"load {quote_text(file)}")
+            except duckdb.Error as error:
+                connection.close()
+                problems.append(f"the packaged one ({file}): {str(error).splitlines()[0]}")
+                continue
+            if not is_checked:
+                canary.remember(checked)
+            return connection, f"{EXTENSION_PACKAGE} ({file.parent.name})"
+    connection = duckdb.connect(":memory:", config=dict(config))
     try:
         connection.execute("load sqlite_scanner")
-        return "an installed sqlite_scanner"
+        return connection, "an installed sqlite_scanner"
     except duckdb.Error as error:
+        connection.close()
         problems.append(f"an installed one: {str(error).splitlines()[0]}")
     raise EngineError(
         f"DuckDB {duckdb.__version__} has no SQLite reader; the packages duckdb and "
@@ -111,7 +126,7 @@ class Connection:
         temp_directory: str | os.PathLike[str] | None = None,
         tracer: Tracer | None = None,
     ) -> None:
-        config: dict[str, Any] = {
+        config: dict[str, str | int] = {
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "python_enable_replacements": "false",
@@ -123,7 +138,7 @@ class Connection:
         if temp_directory is not None:
             config["temp_directory"] = os.fspath(temp_directory)
         try:
-            self._root = duckdb.connect(":memory:", config=config)
+            self._root, self.extension = _open(config)
         except (duckdb.Error, ValueError) as error:
             raise EngineError(
                 f"DuckDB refuses its settings (threads {threads}, memory_limit {memory_limit!r}, "
@@ -135,7 +150,6 @@ class Connection:
         self._cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
         self._home = "main"
         self._local.cursor = self._root
-        self.extension = _load_extension(self._root)
         for setting in PROTECTIONS:
             self.execute(setting)
         # One thread loses no row where several do: ask for each number of threads.
@@ -183,6 +197,13 @@ class Connection:
         self.execute(
             f"attach {quote_text(path)} as {quote_identifier(catalog)} (type sqlite, read_only)"
         )
+
+    def share_scans(self) -> None:
+        """Let several threads read one SQLite table.
+
+        Only for files whose tables all `can_be_sliced`: of others the last row is lost.
+        """
+        self.execute(canary.SHARED_SCANS)
 
     def close(self) -> None:
         """Close the database and every cursor of it."""

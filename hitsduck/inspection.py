@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -31,6 +31,11 @@ _MAGIC = b"SQLite format 3\x00"
 LOCK_TIMEOUT_S = 1.0
 #: Rows looked at where no index gives the distinct values.
 SAMPLE_ROWS = 1000
+
+#: Rows that DuckDB's SQLite reader takes in one slice of a scan.
+SLICE_ROWS = 122_880
+#: Row ids kept clear of the end of a slice, on both sides, where slices are read at once.
+SLICE_MARGIN = 16
 
 #: Tables of an APDB that hitsduck reads, under their plain names.
 APDB_TABLES = (
@@ -82,6 +87,9 @@ class ApdbFile:
         Rows of the ``metadata`` table, empty where there is none.
     state : FileState
         Of `path` when it was opened.
+    can_be_sliced : bool
+        Whether several threads read every table of it without losing a row
+        (`can_be_sliced`); holds as long as `state` does.
     """
 
     path: Path
@@ -90,6 +98,7 @@ class ApdbFile:
     tables: dict[str, dict[str, str]]
     metadata: dict[str, str]
     state: FileState
+    can_be_sliced: bool
 
     def table_name(self, table: str) -> str:
         """Return the physical name of `table` in this file."""
@@ -322,7 +331,50 @@ def inspect(path: str | os.PathLike[str], *, copy_folder: Path | None = None) ->
             if columns:
                 tables[table] = columns
         metadata = _metadata(connection, prefix + "metadata") if "metadata" in tables else {}
-    return ApdbFile(file, readable, prefix, tables, metadata, state)
+        sliced = all(can_be_sliced(span) for span in _rowid_spans(connection))
+    return ApdbFile(file, readable, prefix, tables, metadata, state, sliced)
+
+
+def can_be_sliced(span: tuple[int, int] | None) -> bool:
+    """Return whether DuckDB's reader loses no row of a table when threads share its scan.
+
+    The reader cuts the row ids from the first to the last into slices of `SLICE_ROWS`
+    and drops the last row where the slices end just there (docs/engine.md). Tables
+    whose last row lies within `SLICE_MARGIN` of such an end, and those that begin
+    below row id 1, are read by one thread.
+
+    Parameters
+    ----------
+    span : tuple of int, or None
+        First and last row id; None where the table has no rows.
+    """
+    if span is None:
+        return True
+    first, last = span
+    beyond = (last - first + 1) % SLICE_ROWS
+    is_one_slice = last - first + 1 < SLICE_ROWS - SLICE_MARGIN
+    return first >= 1 and (is_one_slice or SLICE_MARGIN < beyond < SLICE_ROWS - SLICE_MARGIN)
+
+
+def _rowid_spans(connection: sqlite3.Connection) -> Iterator[tuple[int, int] | None]:
+    """Go through the first and last row id of every table, without a scan.
+
+    A view, or a table without whole numbers for row ids, counts as (0, 0), which no
+    threads share.
+    """
+    listed = "select name, type from sqlite_master where type in ('table', 'view')"
+    for table, kind in connection.execute(listed).fetchall():
+        name = quote_identifier(table)
+        first = last = 0
+        if kind == "table":
+            with suppress(sqlite3.OperationalError):
+                first, last = connection.execute(
+                    f"select (select min(rowid) from {name}), (select max(rowid) from {name})"
+                ).fetchone()
+        if first is None:
+            yield None
+        else:
+            yield (first, last) if isinstance(first, int) and isinstance(last, int) else (0, 0)
 
 
 def _table_list(connection: sqlite3.Connection) -> str:

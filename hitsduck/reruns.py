@@ -107,6 +107,8 @@ class Reruns:
     def _create_views(self, connection: Connection) -> None:
         for statement in views.macros():
             connection.execute(statement)
+        if all(rerun.file.can_be_sliced for rerun in self._attached.values()):
+            connection.share_scans()
         for rerun in self._attached.values():
             attaching.attach(connection, rerun, self._folder)
         connection.execute(f"create schema {ALL_RERUNS}")
@@ -234,6 +236,13 @@ class Reruns:
         """Run a statement of ours; engine errors become the user's, files are watched."""
         with self.watching():
             return Result(self.connection.execute(sql, parameters).to_arrow_table())
+
+    def few_rows(self, sql: str) -> list[dict[str, Any]]:
+        """Run a statement of ours whose few rows are wanted at once, as `query` does."""
+        with self.watching():
+            cursor = self.connection.execute(sql)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def sql(self, query: str, /, **parameters: Any) -> Result:
         """Run one SELECT over the views of all reruns.
@@ -376,7 +385,7 @@ class Reruns:
         selects = [
             f"select * from {self.scope(name, 'rerun_counts', where)}" for name in self._attached
         ]
-        return Result.concatenated([self.query(select) for select in selects])
+        return Result.of_rows([row for select in selects for row in self.few_rows(select)])
 
     def summary(self, view: str, *, where: str | None = None) -> Result:
         """Return a summary view (``visit_summary``, ``flag_summary``...) of every rerun.

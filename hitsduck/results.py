@@ -20,23 +20,39 @@ class Result:
     """
 
     def __init__(self, table: pa.Table) -> None:
-        self._table = table
+        self._given: pa.Table | None = table
+        self._rows: list[dict[str, Any]] | None = None
 
     @classmethod
-    def concatenated(cls, results: Sequence[Result]) -> Result:
-        """Return the rows of results that have the same columns, in order."""
-        import pyarrow
+    def of_rows(cls, rows: Sequence[dict[str, Any]]) -> Result:
+        """Return some rows as a result.
 
-        return cls(pyarrow.concat_tables([result.arrow() for result in results]))
+        Parameters
+        ----------
+        rows : sequence of dict
+            At least one, of whole numbers and texts. pyarrow, whose import takes as
+            long as a count of a large file, is imported only when a table is asked for.
+        """
+        result = cls.__new__(cls)
+        result._given, result._rows = None, list(rows)
+        return result
+
+    @property
+    def _table(self) -> pa.Table:
+        if self._given is None:
+            import pyarrow
+
+            self._given = pyarrow.Table.from_pylist(self._rows)
+        return self._given
 
     @property
     def columns(self) -> list[str]:
         """Column names, in order."""
-        return list(self._table.column_names)
+        return list(self._rows[0]) if self._rows else list(self._table.column_names)
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return int(self._table.num_rows)
+        return len(self._rows) if self._rows else int(self._table.num_rows)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Go through the rows as dicts."""
@@ -44,6 +60,8 @@ class Result:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows as a list of dicts."""
+        if self._rows:
+            return [dict(row) for row in self._rows]
         rows: list[dict[str, Any]] = self._table.to_pylist()
         return rows
 

@@ -8,6 +8,7 @@ docs/engine.md), and hitsduck does not.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
 import sys
@@ -25,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hitsduck
-from hitsduck import canary
+from hitsduck import canary, inspection
 from hitsduck import connection as engine
 from hitsduck.connection import PROTECTIONS, Connection
 from hitsduck.errors import (
@@ -298,6 +299,81 @@ def test_without_protection_two_threads_lose_the_last_row_of_whole_slices(
             for name in slice_files
         ]
     assert found == [122_879, 245_759, 122_881]
+
+
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of 300,000 sources, whose row ids end far from any slice of the reader."""
+    path = tmp_path_factory.mktemp("long") / "long.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("pragma journal_mode = off")
+        connection.execute(
+            "create table DiaSource (diaSourceId bigint not null, diaObjectId bigint, visit bigint "
+            "not null, detector smallint not null, ra double, dec double, pixelFlags_bad boolean)"
+        )
+        connection.execute("create table DiaObject (diaObjectId bigint, validityEndMjdTai double)")
+        connection.execute(
+            "with recursive k (i) as (select 1 union all select i + 1 from k where i < 300000) "
+            "insert into DiaSource select i, i % 1000, 410985, 5, 150, 2, i % 7 = 0 from k"
+        )
+    return path
+
+
+def shares_scans(reruns: hitsduck.Reruns) -> bool:
+    query = "select current_setting('sqlite_disable_multithreaded_scans') as alone"
+    return not reruns.connection.execute(query).fetchall()[0][0]
+
+
+def test_threads_share_the_scan_of_a_file_that_can_lose_no_row(
+    long_file: Path, slice_files: dict[str, Path]
+):
+    with hitsduck.open_reruns({"long": long_file}, instrument="DECam", bad_flags="bad") as reruns:
+        assert shares_scans(reruns)
+        (row,) = reruns.counts().rows()
+    # 300,000 - 300,000 // 7 = 257,143
+    assert (row["n_dia_sources"], row["n_good_dia_sources"]) == (300_000, 257_143)
+    assert truth({"long": long_file}, "sum(not pixelFlags_bad)") == [257_143]
+    both = {"long": long_file, "one": slice_files["one"]}
+    with hitsduck.open_reruns(both, instrument="DECam", bad_flags="bad") as reruns:
+        assert not shares_scans(reruns)
+        assert [row["n_dia_sources"] for row in reruns.counts().rows()] == [300_000, 122_880]
+
+
+@pytest.mark.parametrize(
+    ("first", "n_slices", "beyond"),
+    [(first, n, beyond) for first in (-7, 0, 1, 5) for n in (1, 2) for beyond in (-40, -1, 0, 1)]
+    + [(1, n, beyond) for n in (0, 1, 2) for beyond in (-18, -17, -16, 15, 16, 17, 18, 40)],
+)
+def test_two_threads_lose_a_row_only_where_a_table_is_left_to_one(
+    tmp_path: Path, first: int, n_slices: int, beyond: int
+):
+    last = first + n_slices * SLICE + beyond - 1
+    if last <= first:
+        pytest.skip("no such span")
+    path = tmp_path / "two.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("create table DiaSource (diaSourceId integer primary key)")
+        connection.executemany("insert into DiaSource values (?)", [(first,), (last,)])
+    with raw_engine(2) as connection:
+        connection.execute(f"attach {quoted(path)} as two (type sqlite, read_only)")
+        (found,) = numbers(connection.execute("select count(*) from two.DiaSource").fetchall())
+    assert found == 2 or not inspection.can_be_sliced((first, last))
+
+
+def test_a_file_with_a_view_or_a_table_without_row_ids_is_left_to_one_thread(tmp_path: Path):
+    statements = [
+        "create view Seen as select * from DiaSource",
+        "create table Keyed (id integer primary key, v int) without rowid",
+        "create table Named (rowid text)",
+    ]
+    for number, statement in enumerate(statements):
+        path = make_apdb(tmp_path / f"{number}.db", sources=sources(3), objects=objects(3))
+        assert inspection.inspect(path).can_be_sliced
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(statement)
+            if "Named" in statement:
+                connection.execute("insert into Named values ('x')")
+        assert not inspection.inspect(path).can_be_sliced, statement
 
 
 def test_sqlite_scan_loses_the_last_row_even_with_the_setting(slice_files: dict[str, Path]):
@@ -724,7 +800,8 @@ def test_no_rerun_opens_on_an_engine_that_answers_wrongly(
     for _ in range(2):  # a wrong answer is never remembered as a right one
         with pytest.raises(EngineError, match="none of its answers can be trusted"):
             hitsduck.open_reruns(pair)
-    assert not own_cache.exists()
+    remembered = json.loads((own_cache / "hitsduck" / "canary.json").read_text())
+    assert [key for key in remembered if "threads" in key] == []
 
 
 def test_the_cost_of_the_canary_is_printed(capsys: pytest.CaptureFixture[str]):
