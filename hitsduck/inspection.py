@@ -359,15 +359,15 @@ def can_be_sliced(span: tuple[int, int] | None) -> bool:
 def _rowid_spans(connection: sqlite3.Connection) -> Iterator[tuple[int, int] | None]:
     """Go through the first and last row id of every table, without a scan.
 
-    A view, or a table without whole numbers for row ids, counts as (0, 0), which no
-    threads share.
+    A view, a table without whole numbers for row ids and one that cannot be read count
+    as (0, 0), which no threads share.
     """
     listed = "select name, type from sqlite_master where type in ('table', 'view')"
     for table, kind in connection.execute(listed).fetchall():
         name = quote_identifier(table)
         first = last = 0
         if kind == "table":
-            with suppress(sqlite3.OperationalError):
+            with suppress(sqlite3.DatabaseError):
                 first, last = connection.execute(
                     f"select (select min(rowid) from {name}), (select max(rowid) from {name})"
                 ).fetchone()

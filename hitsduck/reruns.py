@@ -199,6 +199,11 @@ class Reruns:
         """
         return Rerun(self, self.attached(name))
 
+    @property
+    def original(self) -> Reruns:
+        """These reruns; those that a stand-in stands for."""
+        return self
+
     def attached(self, name: str) -> AttachedRerun:
         """Return what was found out about one rerun at opening.
 

@@ -13,7 +13,6 @@ from hitsduck.chartdata.focal_plane import (
     detector_outlines,
     focal_plane,
 )
-from hitsduck.chartdata.keeping import in_memory
 from hitsduck.chartdata.objects import light_curve, object_sources, objects_on_sky
 from hitsduck.chartdata.pairs import dashboard, matched_pairs
 from hitsduck.chartdata.sky import middle_window, sky_map, sky_panels, sky_points
@@ -31,7 +30,6 @@ __all__ = [
     "edge_distances",
     "flags",
     "focal_plane",
-    "in_memory",
     "light_curve",
     "matched_pairs",
     "middle_window",

@@ -11,14 +11,16 @@ import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 from hitsduck import schema, views
 from hitsduck.attaching import DEFINITION_TABLES
 from hitsduck.quoting import quote_identifier
-from hitsduck.reruns import Reruns
 from hitsduck.views import ViewMaker
+
+if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
 
 #: Columns of ``dia_source`` that pictures use, beside the flags.
 SOURCE_COLUMNS = (
@@ -182,37 +184,13 @@ def relation(reruns: Reruns, name: str, view: str, where: str | None = None) -> 
     return _kept(reruns, name, where).relation(view)
 
 
-class InMemory(Reruns):
-    """The same reruns, whose views read from memory what has been read already.
-
-    So comparisons, counts and checks ask the files no second time. Made by
-    `in_memory`; closing it does nothing, for the reruns belong to another.
-    """
-
-    def __init__(self, original: Reruns) -> None:
-        self.original = original
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what the reruns themselves hold."""
-        return getattr(self.__dict__["original"], name)
-
-    def scope(self, name: str, view: str, where: str | None = None) -> str:
-        """Return one rerun's view as SQL, over its kept sources where there are any."""
-        if not is_kept(self.original, name, where):
-            return self.original.scope(name, view, where)
-        return relation(self.original, name, view, where)
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-def in_memory(
+def keep(
     reruns: Reruns,
     where: str | None = None,
     *,
     needed: Sequence[str] = ("dia_source", "dia_object"),
-) -> InMemory:
-    """Read what pictures need of all reruns, and return reruns that ask it from memory.
+) -> None:
+    """Read what pictures need of all reruns, each file in a thread of its own.
 
     Parameters
     ----------
@@ -220,40 +198,27 @@ def in_memory(
     where : str, optional
         One expression on ``dia_source``: only such sources.
     needed : sequence of str
-        The views that are read at once, each file in a thread of its own; others when
-        they are asked for.
-
-    Returns
-    -------
-    InMemory
-        Of ``dia_source`` it has only the columns `SOURCE_COLUMNS` and the flags, of
-        ``dia_object`` four.
+        The views that are read at once; others when they are asked for.
 
     Raises
     ------
     QueryError
         The condition is not possible.
     """
-    original = _original(reruns)
-    jobs = [(_kept(original, name, where), view) for view in needed for name in original.names]
+    jobs = [(_kept(reruns, name, where), view) for view in needed for name in reruns.names]
     with ThreadPoolExecutor(min(len(jobs), _READERS) or 1) as pool:
         list(pool.map(lambda job: job[0].relation(job[1]), jobs))
-    return InMemory(original)
-
-
-def _original(reruns: Reruns) -> Reruns:
-    return reruns.original if isinstance(reruns, InMemory) else reruns
 
 
 def is_kept(reruns: Reruns, name: str, where: str | None = None) -> bool:
     """Return whether the sources of a rerun are in memory already."""
     with _LOCK:
-        kept = _ALL.get(_original(reruns), {}).get((name, where))
+        kept = _ALL.get(reruns.original, {}).get((name, where))
     return kept is not None and kept.has_sources
 
 
 def _kept(reruns: Reruns, name: str, where: str | None) -> _Kept:
-    reruns = _original(reruns)
+    reruns = reruns.original
     with _LOCK:
         of_reruns = _ALL.setdefault(reruns, {})
         if (name, where) not in of_reruns:

@@ -16,6 +16,7 @@ from hitsduck.errors import OutputError
 from hitsduck.gallery import Wanted
 from hitsduck.page import Cell, Column, Page, Part, Section, Table, Text, write_atomically
 from hitsduck.report import comparing, formats, provenance
+from hitsduck.report.in_memory import in_memory
 from hitsduck.report.pictures import UNTOLD, figures
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def compose(
     """Gather everything that the report says; parameters as for `write_report`."""
     names = reruns.names
     # Every picture and table asks for the same sources: the files are read once.
-    reruns = chartdata.in_memory(reruns, where)
+    reruns = in_memory(reruns, where)
     wanted = Wanted(reruns, compare=compare, radius_arcsec=radius_arcsec, where=where)
     problem = _comparison_problem(wanted)
     counts = reruns.counts(where=where).rows()
