@@ -88,7 +88,7 @@ def _labels(centre: Floats, component: Ints) -> list[str]:
     dec = np.degrees(np.arctan2(middle[2], np.hypot(middle[0], middle[1])))
     names: list[str] = []
     for digits in (1, 2, 4, 8):
-        names = [f"{r:.{digits}f}{d + 0.0:+.{digits}f}" for r, d in zip(ra, dec, strict=True)]
+        names = [f"{r:.{digits}f} {d + 0.0:+.{digits}f}" for r, d in zip(ra, dec, strict=True)]
         if len(set(names)) == n_fields:
             break
     else:

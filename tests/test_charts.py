@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import numpy as np
 import polars as pl
 import pytest
@@ -243,6 +244,51 @@ def test_visits_of_a_survey_are_put_together() -> None:
 def test_trend_of_one_rerun_says_what_it_takes() -> None:
     frame = pl.DataFrame({"rerun": ["a"], "quantity": ["DIA sources"], "n": [1], "n_first": [1]})
     assert "two reruns" in json.dumps(spec_of(charts.trend(frame)))
+
+
+def test_axes_of_few_whole_numbers_have_no_halves() -> None:
+    assert theme.whole_ticks(0.5, 2.5) == [1, 2]
+    assert theme.whole_ticks(0, 1) == [0, 1]
+    assert theme.whole_ticks(0, 1000) is alt.Undefined
+    assert theme.log_ticks(1, 40) == [1, 2, 5, 10, 20]
+    assert theme.log_ticks(1, 9_000) == [1, 10, 100, 1_000]
+
+
+def test_visits_are_counted_from_one(wanted: Wanted) -> None:
+    places = spec_of(drawn(wanted, "visits"))["vconcat"][1]["layer"][1]["encoding"]["x"]
+    n_visits = wanted.reruns.sql("select count(distinct visit) as n from dia_source").rows()[0]["n"]
+    assert places["axis"]["values"][0] == 1
+    assert places["axis"]["values"][-1] <= n_visits
+    assert places["scale"]["domain"] == [0.5, n_visits + 0.5]
+
+
+def test_numbers_of_ccds_are_light_on_dark_tiles_only() -> None:
+    outlines = pl.DataFrame(
+        {
+            "detector": [n for n in (1, 2, 3) for _ in range(5)],
+            "name": [str(n) for n in (1, 2, 3) for _ in range(5)],
+            "corner": [0, 1, 2, 3, 4] * 3,
+            "focal_x_mm": [0.0, 1.0, 1.0, 0.0, 0.0] * 3,
+            "focal_y_mm": [n + y for n in (0.0, 1.0, 2.0) for y in (0.0, 0.0, 1.0, 1.0, 0.0)],
+        }
+    )
+    for densities, dark in (
+        # From 0 to 10 in colour, then from 90 to 100: 0 is shown where it is near.
+        ([2.0, 4.0, 10.0], [False, False, True]),
+        ([90.0, 96.0, 100.0], [False, True, True]),
+    ):
+        frame = pl.DataFrame(
+            {
+                "rerun": ["a"] * 3,
+                "detector": [1, 2, 3],
+                "n": [1, 2, 3],
+                "n_images": [1] * 3,
+                "density_deg2": densities,
+            }
+        )
+        spec = spec_of(charts.detector_density(frame, outlines=outlines))
+        rows = next(rows for rows in spec["datasets"].values() if rows and "is_dark" in rows[0])
+        assert [row["is_dark"] for row in rows] == dark
 
 
 def test_a_name_with_markup_is_data(wanted: Wanted) -> None:

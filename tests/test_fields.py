@@ -30,7 +30,7 @@ def test_dithered_visits_are_one_field_and_neighbours_that_share_a_rim_are_not()
     found = fields(
         disc(1, 155.117, -6.516, 1.1), disc(2, 155.13, -6.50, 1.1), disc(3, 155.468, -4.947, 1.1)
     )
-    assert found == {1: "155.1-6.5", 2: "155.1-6.5", 3: "155.5-4.9"}
+    assert found == {1: "155.1 -6.5", 2: "155.1 -6.5", 3: "155.5 -4.9"}
 
 
 def test_a_chain_of_overlapping_visits_is_one_field():
@@ -39,7 +39,7 @@ def test_a_chain_of_overlapping_visits_is_one_field():
 
 
 def test_a_field_across_the_meridian_is_one():
-    assert set(fields(disc(1, 359.9, 0.0, 1.0), disc(2, 0.1, 0.0, 1.0)).values()) == {"0.0+0.0"}
+    assert set(fields(disc(1, 359.9, 0.0, 1.0), disc(2, 0.1, 0.0, 1.0)).values()) == {"0.0 +0.0"}
 
 
 def test_impossible_positions_and_unknown_visits_do_no_harm():
@@ -47,12 +47,12 @@ def test_impossible_positions_and_unknown_visits_do_no_harm():
     wrong = pl.DataFrame(
         {"visit": [1, 1, 1, None], "ra": [200.0, None, float("nan"), 10.0], "dec": [0.0, 5, 5, 5]}
     )
-    assert fields(good, wrong, disc(2, 12.0, 5.0, 0.5)) == {1: "10.0+5.0", 2: "12.0+5.0"}
+    assert fields(good, wrong, disc(2, 12.0, 5.0, 0.5)) == {1: "10.0 +5.0", 2: "12.0 +5.0"}
 
 
 def test_names_are_as_precise_as_it_takes():
     found = fields(disc(1, 10.00, 0.0, 0.001), disc(2, 10.02, 0.0, 0.001))
-    assert found == {1: "10.00+0.00", 2: "10.02+0.00"}
+    assert found == {1: "10.00 +0.00", 2: "10.02 +0.00"}
 
 
 def test_no_sources_give_no_fields():

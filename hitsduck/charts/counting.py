@@ -103,7 +103,11 @@ def trend(frame: pl.DataFrame) -> theme.AnyChart:
             axis=alt.Axis(labelAngle=0 if len(names) <= 8 else -45, grid=False, labelLimit=110),
             scale=alt.Scale(type="point", padding=0.3),
         ),
-        y=alt.Y("change:Q", title=f"change since {names[0]}", axis=alt.Axis(format="+~%")),
+        y=alt.Y(
+            "change:Q",
+            title=f"change since {names[0]}",
+            axis=alt.Axis(labelExpr="datum.value ? format(datum.value, '+~%') : '0'"),
+        ),
         color=alt.Color(
             "quantity:N",
             title=None,

@@ -12,7 +12,7 @@ from hitsduck.charts import theme
 #: Ticks of a count on a logarithmic axis that has a zero.
 _COUNT_TICKS = [0, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000]
 _FLUX_TICKS = [-1e6, -1e5, -1e4, -1e3, -100, 0, 100, 1e3, 1e4, 1e5, 1e6]
-_PARTS = [0, 0.001, 0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1]
+_PARTS = [0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1]
 _TITLES = {
     "flux": "psfFlux (nJy)",
     "magnitude": "AB magnitude of positive psfFlux",
@@ -73,7 +73,7 @@ def sources_per_object(frame: pl.DataFrame) -> theme.AnyChart:
             "low:Q",
             title="sources of the object",
             scale=x_scale,
-            axis=alt.Axis(format="d", grid=False, tickMinStep=1),
+            axis=alt.Axis(format=",d", grid=False, values=theme.whole_ticks(0.5, most)),
         ),
         x2="high:Q",
         y=count_axis("objects", "n_objects"),
@@ -236,10 +236,12 @@ def _distribution(part: pl.DataFrame, quantity: str, names: list[str]) -> alt.Ch
     axes = {
         "flux": alt.Axis(values=_FLUX_TICKS, format=",d", grid=False, labelOverlap=True),
         "magnitude": alt.Axis(grid=False, tickCount=10),
-        "psf_snr": alt.Axis(grid=False, format="~s", tickCount=6),
+        "psf_snr": alt.Axis(grid=False, format=",~r", tickCount=6),
     }
     without = dict(part.group_by("rerun").agg(pl.first("n_without")).rows())
-    missing = ", ".join(f"{name} {theme.many(n)}" for name, n in without.items() if n)
+    missing = ", ".join(
+        f"{name} {theme.many(without[name])}" for name in names if without.get(name)
+    )
     title = _TITLES[quantity] + (f"    (without: {missing})" if missing else "")
     chart: alt.Chart = (
         alt.Chart(_closed(part))

@@ -47,7 +47,11 @@ def edge_distances(
         pl.col("kind").replace_strict(labels, return_dtype=pl.String).alias("sources"),
         _middle(present).alias("middle_px"),
     )
-    highest = theme.extreme(shown, "ratio", "max")
+    # Wide intervals of few sources are cut, or they alone would be seen.
+    highest = min(
+        1.35 * theme.extreme(shown, "ratio", "max"),
+        1.05 * theme.extreme(shown, "ratio_high", "max"),
+    )
     farthest = theme.extreme(shown, "edge_high_px", "max")
     x = alt.X(
         "edge_low_px:Q",
@@ -59,7 +63,7 @@ def edge_distances(
     y = alt.Y(
         "ratio:Q",
         title="density relative to an even spread",
-        scale=alt.Scale(domain=[0, max(1.35 * highest, 2.0)], nice=True),
+        scale=alt.Scale(domain=[0, max(highest, 2.0)], nice=True),
         axis=alt.Axis(tickCount=6),
     )
     scale = alt.Scale(

@@ -146,8 +146,10 @@ def detector_density(
         )
     )
     lowest, highest = theme.extreme(known, column, "min"), theme.extreme(known, column, "max")
+    has_zero = lowest < 0.5 * highest
+    first = 0.0 if has_zero else lowest
     middles = middles.with_columns(
-        (pl.col("density") > lowest + 0.5 * (highest - lowest)).fill_null(False).alias("is_dark")
+        (pl.col("density") > first + 0.5 * (highest - first)).fill_null(False).alias("is_dark")
     )
     across, down, width, height = focal_axes(outlines)
     x, y = alt.X("focal_y_mm:Q", **across), alt.Y("focal_x_mm:Q", **down)
@@ -169,21 +171,19 @@ def detector_density(
             fill=alt.Fill(
                 "density:Q",
                 title=["sources per", "deg² and image" if per == "image" else "deg² and visit"],
-                scale=alt.Scale(
-                    range=list(raster.COUNT_RAMP), zero=lowest < 0.5 * highest, interpolate="rgb"
-                ),
-                legend=alt.Legend(orient="right", gradientLength=180, format=",~r"),
+                scale=alt.Scale(range=list(raster.COUNT_RAMP), zero=has_zero, interpolate="rgb"),
+                legend=alt.Legend(orient="right", gradientLength=180, format=",~r", tickCount=5),
             ),
         )
     )
     numbers = (
         alt.Chart(middles)
-        .mark_text(fontSize=11 if middles.height < 100 else 7)
+        .mark_text(fontSize=12 if middles.height < 100 else 8, fontWeight=600)
         .encode(
             x=x,
             y=y,
             text="detector:N",
-            color=alt.condition("datum.is_dark", alt.value("white"), alt.value("#1f2933")),
+            color=alt.condition("datum.is_dark", alt.value("#ffffff"), alt.value("#000000")),
             tooltip=[
                 alt.Tooltip("detector:N"),
                 alt.Tooltip("name:N"),
@@ -259,7 +259,9 @@ def detector_frame(frame: pl.DataFrame, *, most_panels: int = 4) -> theme.AnyCha
                     "y:Q",
                     title="y from the bottom side (px)" if number == 0 else None,
                     scale=alt.Scale(domain=[0, height_px], nice=False),
-                    axis=alt.Axis(grid=False, tickCount=8, format="d", labels=number == 0),
+                    axis=alt.Axis(
+                        grid=False, tickCount=8, format="d", labels=number == 0, labelFlush=True
+                    ),
                 ),
                 y2="y2:Q",
             )

@@ -42,6 +42,7 @@ def objects_on_sky(frame: pl.DataFrame, *, panels: pl.DataFrame) -> theme.AnyCha
         return theme.empty("No object all of whose sources are good.")
     # Big ones first, so that the small ones lie above them.
     fewest, most = (theme.extreme(frame, "n_sources", which) for which in theme.ENDS)
+    ticks = theme.whole_ticks(fewest, most)
     shown_total = theme.shown_of(frame.height, int(frame["n_total"][0]))
     charts: list[Any] = []
     for number, (panel, layout) in enumerate(sky_axes(panels)):
@@ -65,7 +66,7 @@ def objects_on_sky(frame: pl.DataFrame, *, panels: pl.DataFrame) -> theme.AnyCha
                     "n_sources:Q",
                     title="sources",
                     scale=alt.Scale(domain=[fewest, most], range=[12, 220], zero=False),
-                    legend=alt.Legend(orient="right", format="d", tickCount=4),
+                    legend=alt.Legend(orient="right", format=",d", tickCount=4, values=ticks),
                 ),
                 color=alt.Color(
                     "n_sources:Q",
@@ -75,7 +76,7 @@ def objects_on_sky(frame: pl.DataFrame, *, panels: pl.DataFrame) -> theme.AnyCha
                         range=list(raster.COUNT_RAMP[1:]),
                         interpolate="rgb",
                     ),
-                    legend=alt.Legend(orient="right", format="d", tickCount=4),
+                    legend=alt.Legend(orient="right", format=",d", tickCount=4, values=ticks),
                 ),
                 tooltip=[
                     alt.Tooltip("id:N", title="diaObjectId"),
@@ -263,7 +264,13 @@ def light_curve(frame: pl.DataFrame) -> theme.AnyChart:
     )
     points = [
         base.transform_filter(alt.datum.kind == kind)
-        .mark_point(size=40 if kind == "forced" else 60, opacity=1, filled=True)
+        # Forced fluxes lie where those of the sources lie: a rim around, so that both show.
+        .mark_point(
+            size=130 if kind == "forced" else 45,
+            opacity=1,
+            filled=kind != "forced",
+            strokeWidth=1.2,
+        )
         .encode(
             x=x,
             y=alt.Y("psfFlux:Q", title="psfFlux (nJy)", axis=alt.Axis(format=",d")),

@@ -55,10 +55,16 @@ def matched_pairs(frame: pl.DataFrame) -> theme.AnyChart:
                     "low:Q",
                     title=title + note,
                     scale=alt.Scale(nice=False, zero=False),
-                    axis=alt.Axis(grid=False, tickCount=7),
+                    axis=alt.Axis(grid=False, tickCount=5),
                 ),
                 x2="high:Q",
-                y=alt.Y("n:Q", title="pairs", axis=alt.Axis(format=",d")),
+                y=alt.Y(
+                    "n:Q",
+                    title="pairs",
+                    axis=alt.Axis(
+                        format=",d", values=theme.whole_ticks(0, theme.extreme(part, "n", "max"))
+                    ),
+                ),
                 y2="none:Q",
                 tooltip=[
                     alt.Tooltip("low:Q", title="from"),
@@ -299,9 +305,16 @@ def dashboard(
         fontSize=size, stroke="white", strokeWidth=2.5, strokeJoin="round", opacity=0.8
     )
     numbers = words.mark_text(fontSize=size, color="#1f2933")
+    others = (
+        alt.Chart(boxes.select("x_low", "x_high", "y_low", "y_high"))
+        .mark_rect(filled=False, stroke=theme.NEUTRAL, strokeWidth=0.6, strokeDash=[3, 3])
+        .encode(
+            x=alt.X("y_low:Q", **across), x2="y_high:Q", y=alt.Y("x_low:Q", **down), y2="x_high:Q"
+        )
+    )
     top = bars("zone", zones, "distance to the nearest edge (px)").properties(width=600, height=190)
     below = alt.hconcat(
-        alt.layer(squares, rims, numbers).properties(
+        alt.layer(others, squares, rims, numbers).properties(
             width=width, height=height, view=alt.ViewConfig(fill=raster.PANEL)
         ),
         bars("field", None, "field (ra dec, deg)", has_legend=False).properties(

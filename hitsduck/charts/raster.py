@@ -207,7 +207,14 @@ def count_legend(scale: CountScale, title: str | Sequence[str]) -> alt.Chart:
                     interpolate="rgb",
                 ),
                 legend=alt.Legend(
-                    orient="right", gradientLength=180, gradientOpacity=1, format=",d", tickCount=4
+                    orient="right",
+                    gradientLength=180,
+                    gradientOpacity=1,
+                    format=",d",
+                    tickCount=4,
+                    values=theme.log_ticks(scale.low, scale.high)
+                    if scale.kind == "log"
+                    else theme.whole_ticks(scale.low, scale.high),
                 ),
             )
         )

@@ -14,6 +14,9 @@ from hitsduck.charts import raster, theme
 
 _WIDTH_PX, _HEIGHT_PX = 660, 480
 _Layout = tuple[dict[str, Any], dict[str, Any], int, int]
+#: A plus sign, for Vega's own cross of that size closes to a blot.
+_PLUS = "M-1,0L1,0M0,-1L0,1"
+_SIGNED = "datum.value ? format(datum.value, '+,d') : '0'"
 #: Colours of a difference: fewer, as many, more.
 _LESS, _SAME, _MORE = theme.BLUE, "#d9dde1", theme.VERMILLION
 
@@ -162,7 +165,9 @@ def sky_difference(
                 scale=alt.Scale(
                     domain=[-extent, 0, extent], range=[_LESS, _SAME, _MORE], interpolate="rgb"
                 ),
-                legend=alt.Legend(orient="right", gradientLength=180, format="+,d", tickCount=5),
+                legend=alt.Legend(
+                    orient="right", gradientLength=180, labelExpr=_SIGNED, tickCount=5
+                ),
             )
         )
     )
@@ -206,14 +211,14 @@ def sky_zoom(
         pl.col("ra", "dec").round(7),
     )
     kinds = [labels[name] for name in names]
-    shapes = ["circle", "cross", "square", "triangle-up", "diamond", "stroke"]
+    shapes = ["circle", _PLUS, "square", "triangle-up", "diamond", "stroke"]
     panel = dict(zip(("ra_low", "ra_high", "dec_low", "dec_high"), window, strict=True))
     ra_axis, dec_axis, width, height = _axes(panel, 440 / (window[3] - window[2]))
     # Later reruns are drawn smaller, so that the earlier show around them.
-    sizes = [60 / (1 + number) ** 1.3 for number in range(len(names))]
+    sizes = [70 / (1 + number) ** 0.7 for number in range(len(names))]
     chart = (
         alt.Chart(turned)
-        .mark_point(filled=False, strokeWidth=1.2, clip=True)
+        .mark_point(filled=False, strokeWidth=1.4, opacity=1, clip=True)
         .encode(
             x=alt.X("ra_turned:Q", **ra_axis),
             y=alt.Y("dec:Q", **dec_axis),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -138,6 +139,32 @@ def extreme(
     """Return the least, largest, summed or middle value of a column, 0 of nothing."""
     value: float | None = frame.select(getattr(pl.col(column), which)()).item()
     return 0.0 if value is None else float(value)
+
+
+def whole_ticks(low: float, high: float) -> list[int] | alt.UndefinedType:
+    """Return the whole numbers between two ends, where they are so few that halves would come.
+
+    Of a longer axis Vega chooses whole ticks by itself.
+    """
+    return list(range(math.ceil(low), math.floor(high) + 1)) if high - low < 8 else alt.Undefined
+
+
+def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Return round numbers between two positive ends, evenly apart on a logarithmic axis.
+
+    Examples
+    --------
+    >>> log_ticks(1, 40)
+    [1, 2, 5, 10, 20]
+    """
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        found = [step * 10.0**power for power in powers for step in steps]
+        ticks = [int(tick) if tick >= 1 else tick for tick in found if low <= tick <= high]
+        if len(ticks) <= most:
+            break
+    return ticks
 
 
 def shown_of(shown: int, total: int) -> str:

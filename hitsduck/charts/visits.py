@@ -40,11 +40,12 @@ def visits(frame: pl.DataFrame) -> theme.AnyChart:
             "shown_place"
         )
     )
+    last = theme.extreme(shown, "place", "max")
     x = alt.X(
         "shown_place:Q",
         title="visit, in order of time" + (f" ({together} together)" if together > 1 else ""),
-        scale=alt.Scale(domain=[0, theme.extreme(shown, "place", "max") + 1], nice=False),
-        axis=alt.Axis(format="d", grid=False),
+        scale=alt.Scale(domain=[0.5, last + 0.5], nice=False),
+        axis=alt.Axis(format=",d", grid=False, values=_places(last)),
     )
     tooltip = [
         alt.Tooltip("rerun:N"),
@@ -89,7 +90,7 @@ def visits(frame: pl.DataFrame) -> theme.AnyChart:
         )
         borders = (
             alt.Chart(nights)
-            .mark_rule(color=theme.NEUTRAL, strokeDash=[2, 3], strokeWidth=1)
+            .mark_rule(color=theme.NEUTRAL, strokeDash=[5, 3], strokeWidth=1)
             .encode(x=alt.X("place:Q"))
         )
         panels.append(alt.layer(borders, points).properties(width=theme.WIDTH_PX, height=height))
@@ -169,13 +170,22 @@ def nights(frame: pl.DataFrame, *, good: bool = True) -> theme.AnyChart:
             tooltip=tooltip,
         ),
     ).properties(width=width, height=220)
+    most = int(theme.extreme(shown, "n_visits", "max"))
     bars = (
         alt.Chart(shown)
         .mark_bar()
         .encode(
             x=alt.X("night:N", title="night (date of the evening)", axis=axis),
             xOffset=alt.XOffset("rerun:N", sort=names),
-            y=alt.Y("n_visits:Q", title="visits", axis=alt.Axis(format="d", tickCount=3)),
+            y=alt.Y(
+                "n_visits:Q",
+                title="visits",
+                axis=alt.Axis(
+                    format=",d",
+                    tickCount=3,
+                    values=[0, most] if most < 4 else alt.Undefined,
+                ),
+            ),
             color=colour,
             tooltip=tooltip,
         )
@@ -313,8 +323,22 @@ def visit_grid(frame: pl.DataFrame) -> theme.AnyChart:
 def _bare(x: alt.X) -> alt.X:
     """Return an axis without words, above one that has them."""
     return alt.X(
-        "shown_place:Q", title=None, scale=x["scale"], axis=alt.Axis(labels=False, grid=False)
+        "shown_place:Q",
+        title=None,
+        scale=x["scale"],
+        axis=alt.Axis(labels=False, grid=False, values=x["axis"]["values"]),
     )
+
+
+def _places(last: float) -> list[int]:
+    """Return the ticks of places that are counted from 1."""
+    step = next(
+        step * 10**power
+        for power in range(9)
+        for step in (1, 2, 5)
+        if last / (step * 10**power) <= 18
+    )
+    return sorted({1, *range(step, int(last) + 1, step)} - ({2} if step > 2 else set()))
 
 
 def _fewer(frame: pl.DataFrame, n_names: int) -> tuple[pl.DataFrame, int]:
@@ -370,6 +394,7 @@ def _steps(
     bins: pl.DataFrame, names: list[str], x_title: str, y_title: str, width: int
 ) -> alt.Chart:
     """Draw histograms of some reruns as lines in steps."""
+    most = theme.extreme(bins, "n", "max")
     closed = pl.concat(
         [
             bins.select("rerun", "low", pl.col("n").cast(pl.Int64), "high"),
@@ -386,7 +411,9 @@ def _steps(
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=alt.X("low:Q", title=x_title, scale=alt.Scale(zero=False, nice=False)),
-            y=alt.Y("n:Q", title=y_title, axis=alt.Axis(format="d", tickMinStep=1)),
+            y=alt.Y(
+                "n:Q", title=y_title, axis=alt.Axis(format=",d", values=theme.whole_ticks(0, most))
+            ),
             color=alt.Color(
                 "rerun:N",
                 title=None,
