@@ -25,6 +25,7 @@ from hitsduck.evidence import Evidence
 from hitsduck.masking import REFLAGGED, UNUSABLE
 from hitsduck.matching import Matching, Rule
 from hitsduck.pairing import counts_by, differences, pair_frame
+from hitsduck.results import frame_html
 from hitsduck.sides import Side, read_together
 from hitsduck.verdict import Decomposition, verdict
 
@@ -441,15 +442,24 @@ class Comparison:
         )
 
     def _repr_html_(self) -> str:
+        counts = self.counts()
         rows = pl.DataFrame(
             {
-                "": [self.left, self.right],
+                "rerun": [self.left, self.right],
                 "sources": [self.n_left, self.n_right],
                 "matched": [self.n_matched] * 2,
                 "only here": [self.n_left_only, self.n_right_only],
+                "of them flagged in the other": [
+                    counts["n_left_only_reflagged"],
+                    counts["n_right_only_reflagged"],
+                ],
+                "file": [self.left_path, self.right_path],
             }
         )
-        return str(rows._repr_html_())
+        kind = "Good sources" if self.good else "Sources"
+        where = f", where {self.where}" if self.where else ""
+        same = "; both names are the same file" if self.same_file else ""
+        return frame_html(rows, f"{kind}{where}, matched within {self._matching.rule}{same}")
 
 
 def compare_sources(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from hitsduck.counting import Rows
 from hitsduck.dimensions import build_dimensions, known_pairs
 from hitsduck.errors import MatchError, SchemaError
 from hitsduck.resampling import resampling_units
+from hitsduck.results import frame_html
 from hitsduck.selection import Search
 from hitsduck.wording import sentence, total_sentence
 
@@ -116,6 +118,21 @@ class Explanation:
         if causes.height > most:
             lines.append(f"{causes.height - most} weaker causes are in the table.")
         return lines
+
+    def __repr__(self) -> str:
+        """Return how much was tested and what was found."""
+        causes = ", ".join(
+            f"{row['dimension']}={row['value']}" for row in self.causes.iter_rows(named=True)
+        )
+        return (
+            f"<Explanation of {self.n_right - self.n_left:+,} sources: {self.frame.height} values "
+            f"tested, causes: {causes or 'none'}>"
+        )
+
+    def _repr_html_(self) -> str:
+        columns = ("rank", "dimension", "value", "change", "expected", "excess", "q_value")
+        lines = "".join(f"<li>{escape(line)}</li>" for line in self.sentences())
+        return f"<ul>{lines}</ul>\n{frame_html(self.causes.select(columns))}"
 
 
 def explain(

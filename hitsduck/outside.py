@@ -11,6 +11,7 @@ import polars as pl
 from hitsduck.crossmatch import match_sky
 from hitsduck.errors import MatchError
 from hitsduck.outside_tables import Positions, read_positions
+from hitsduck.results import frame_html
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -105,7 +106,8 @@ class CatalogMatch:
         return f"<CatalogMatch of {self.catalog.name} within {self.radius_arcsec} arcsec: {counts}>"
 
     def _repr_html_(self) -> str:
-        return str(pl.DataFrame(self.summary())._repr_html_())
+        caption = f"{self.catalog.name}, matched within {self.radius_arcsec:g} arcsec"
+        return frame_html(pl.DataFrame(self.summary()), caption)
 
 
 def match_catalog(

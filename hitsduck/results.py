@@ -131,7 +131,44 @@ class Result:
         return f"<Result: {len(self)} rows of {', '.join(self.columns)}>"
 
     def _repr_html_(self) -> str:
-        return str(self.polars()._repr_html_())
+        return frame_html(self.polars())
+
+
+#: Whole numbers that name something, besides what ends in Id: they are not counted.
+_NAMING = ("visit", "detector", "ccdVisitId")
+_SHOWN_ROWS = 20
+
+
+def frame_html(frame: pl.DataFrame, caption: str = "") -> str:
+    """Return a frame as a table for a notebook: counts with separators, ids as they are.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        Of more than 20 rows the first and the last ten are shown, under their number.
+    caption : str
+        A line above it.
+    """
+    from html import escape
+
+    import polars
+
+    naming = [
+        name
+        for name, kind in frame.schema.items()
+        if kind.is_integer() and (name in _NAMING or name.lower().endswith("id"))
+    ]
+    shown = frame.with_columns(polars.col(naming).cast(polars.String))
+    with polars.Config(
+        thousands_separator=",",
+        tbl_rows=_SHOWN_ROWS,
+        tbl_cols=-1,
+        fmt_str_lengths=120,
+        tbl_hide_column_data_types=True,
+        tbl_hide_dataframe_shape=frame.height <= _SHOWN_ROWS,
+    ):
+        table = str(shown._repr_html_())
+    return (f"<p>{escape(caption)}</p>\n" if caption else "") + table
 
 
 def plain_value(value: Any) -> Any:

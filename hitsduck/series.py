@@ -13,6 +13,7 @@ from hitsduck.comparison import Comparison
 from hitsduck.crossmatch import How
 from hitsduck.errors import QueryError, RerunNameError
 from hitsduck.matching import Rule
+from hitsduck.results import frame_html
 from hitsduck.sides import Side
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Series:
         return f"<Series of {len(self)} comparisons: {pairs}>"
 
     def _repr_html_(self) -> str:
-        return str(self.table()._repr_html_())
+        return frame_html(self.table())
 
 
 def compare_all(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from hitsduck.errors import SameFileWarning
+from hitsduck.results import frame_html
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -164,7 +165,7 @@ class SrcCounts:
         return f"<SrcCounts of {', '.join(self.names)}: {self.verdict()}>"
 
     def _repr_html_(self) -> str:
-        return str(self.polars()._repr_html_())
+        return frame_html(self.polars(), self.verdict())
 
 
 def _difference(number: int | None, first: int | None) -> int | None:

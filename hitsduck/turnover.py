@@ -14,6 +14,7 @@ import polars as pl
 
 from hitsduck.components import Ints, connected_components
 from hitsduck.crossmatch import How, match_sky
+from hitsduck.results import frame_html
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -115,7 +116,7 @@ class Turnover:
         return f"<Turnover {self.n_left_objects:,} to {self.n_right_objects:,} objects: {kinds}>"
 
     def _repr_html_(self) -> str:
-        return str(self.table()._repr_html_())
+        return frame_html(self.table().drop("examples"))
 
 
 def object_turnover(
@@ -254,6 +255,28 @@ class ObjectMatch:
             "n_left_unusable": self.n_left_unusable,
             "n_right_unusable": self.n_right_unusable,
         }
+
+    def __repr__(self) -> str:
+        """Return the counts in one line."""
+        return (
+            f"<ObjectMatch {self.left} with {self.right}: {self.matched.height:,} matched within "
+            f"{self.radius_arcsec:g} arcsec, {self.left_only.height:,} only in {self.left}, "
+            f"{self.right_only.height:,} only in {self.right}>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = pl.DataFrame(
+            {
+                "rerun": [self.left, self.right],
+                "objects": [self.n_left, self.n_right],
+                "matched": [self.matched.height] * 2,
+                "only here": [self.left_only.height, self.right_only.height],
+            }
+        )
+        kind = "Good objects" if self.good else "Objects"
+        return frame_html(
+            rows, f"{kind}, matched within {self.radius_arcsec:g} arcsec ({self.how})"
+        )
 
 
 def match_objects(

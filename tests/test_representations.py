@@ -1,0 +1,80 @@
+"""What a notebook shows of every result: a table that can be read, and nothing by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+
+import hitsduck
+from hitsduck.reruns import Reruns
+from hitsduck.results import frame_html
+from hitsduck.simulator import simulate
+
+NAMES = ("Apr2020", "May2020", "Jun2020")
+RESULTS: dict[str, Callable[[Reruns], Any]] = {
+    "Reruns": lambda reruns: reruns,
+    "Result": lambda reruns: reruns.counts(),
+    "Comparison": lambda reruns: reruns.compare("Apr2020", "May2020"),
+    "Explanation": lambda reruns: reruns.compare("Apr2020", "May2020").explain(),
+    "Turnover": lambda reruns: reruns.compare("Apr2020", "May2020").turnover(),
+    "ObjectMatch": lambda reruns: reruns.compare_objects("Apr2020", "May2020"),
+    "Series": lambda reruns: reruns.series(),
+    "SrcCounts": lambda reruns: reruns.src_counts(),
+    "CatalogMatch": lambda reruns: reruns.match_catalog(
+        pl.DataFrame({"ra": [150.1], "dec": [2.2]}), radius_arcsec=1.0
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def reruns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reruns]:
+    folder = tmp_path_factory.mktemp("simulated") / "small"
+    simulate(folder, preset="small", src_catalogs="small")
+    with hitsduck.open_reruns({name: folder / name for name in NAMES}) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_is_shown_as_a_table_and_prints_nothing(
+    reruns: Reruns, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    result = RESULTS[name](reruns)
+    html = result._repr_html_()
+    assert type(result).__name__ == name
+    assert html.count("<table") == html.count("</table>") == 1
+    assert "<th>" in html or "<th " in html
+    words = repr(result)
+    assert words.startswith("<")
+    assert len(words) < 500
+    assert "\n" not in words
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_table_of_a_comparison_has_its_numbers_and_files(reruns: Reruns) -> None:
+    comparison = reruns.compare("Apr2020", "May2020")
+    html = comparison._repr_html_()
+    assert f"<td>{comparison.n_right:,}</td>" in html
+    assert f"<td>{comparison.n_right_only:,}</td>" in html
+    assert comparison.left_path in html
+    assert "Good sources, matched within 0.5 arcsec" in html
+    itself = reruns.compare("May2020", "May2020", where="psf_snr > 6")._repr_html_()
+    assert "where psf_snr &gt; 6" in itself
+    assert "both names are the same file" in itself
+
+
+def test_counts_have_separators_and_ids_none() -> None:
+    frame = pl.DataFrame({"diaObjectId": [1234567], "visit": [410985], "n": [671170]})
+    html = frame_html(frame)
+    for shown in ("1234567", "410985", "671,170"):
+        assert f"<td>{shown}</td>" in html.replace("&quot;", ""), html
+
+
+def test_names_are_text_and_long_tables_say_how_long_they_are() -> None:
+    script = "<script>alert(1)</script>"
+    html = frame_html(pl.DataFrame({script: [script] * 40}), script)
+    assert "<script>" not in html
+    assert "shape: (40, 1)" in html
+    assert html.count("<tr>") < 30
