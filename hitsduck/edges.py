@@ -13,7 +13,16 @@ import numpy as np
 import polars as pl
 
 from hitsduck.errors import MatchError, SchemaError
-from hitsduck.resampling import Floats, Ints, RatioIntervals, Units, double_ratios, resampling_units
+from hitsduck.resampling import (
+    Floats,
+    Ints,
+    RatioIntervals,
+    Units,
+    double_ratios,
+    resampling_units,
+    two_way_widening,
+    units_of_kind,
+)
 
 By = Literal["edge_side", "detector"]
 
@@ -150,6 +159,9 @@ def edge_excess(
 ) -> EdgeExcess | None:
     """Measure the concentration of new sources within `within_px` of detector edges.
 
+    The interval is that of resampling whole visits (`hitsduck.resampling.double_ratios`),
+    widened for what a detector shares over all visits (`two_way_widening`).
+
     Parameters
     ----------
     sources : polars.DataFrame
@@ -242,7 +254,6 @@ def _measure(
         return {}
     units = resampling_units(images)
     group, keys = _groups(sources, areas, by)
-    unit = units.of(sources)
     distance = sources["edge_distance_px"].to_numpy().astype(np.float64)
     known = np.isfinite(distance) & np.isin(
         sources["detector"].to_numpy(), areas["detector"].unique().to_numpy()
@@ -251,25 +262,35 @@ def _measure(
     right = (sources["side"] == "right").to_numpy()
     is_new = right & (sources["status"] == "new").to_numpy()
     is_matched = right & (sources["status"] == "matched").to_numpy()
-    shape = (len(units), len(keys))
 
     def count(rows: np.ndarray) -> Ints:
-        at = (unit * len(keys) + group)[rows & (group >= 0)]
-        return np.bincount(at, minlength=shape[0] * shape[1]).reshape(shape)
+        return np.bincount(group[rows & (group >= 0)], minlength=len(keys))
 
-    cells = np.stack(
-        [
-            count(is_new & within),
-            count(is_new & known & ~within),
-            count(is_matched & within),
-            count(is_matched & known & ~within),
-        ],
-        axis=-1,
-    ).astype(np.float64)
-    ratios = double_ratios(cells, reason=units.reason, n_resamples=n_resamples, seed=seed)
-    n_new = count(is_new).sum(axis=0)
-    more = count(right).sum(axis=0) - count(~right).sum(axis=0)
-    more_within = count(right & within).sum(axis=0) - count(~right & within).sum(axis=0)
+    def cells_of(units: Units) -> Floats:
+        """Return the four counts of every unit and group."""
+        shape = (len(units), len(keys))
+        at = units.of(sources) * len(keys) + group
+        rows = (
+            is_new & within,
+            is_new & known & ~within,
+            is_matched & within,
+            is_matched & known & ~within,
+        )
+        counted = [
+            np.bincount(at[r & (group >= 0)], minlength=shape[0] * shape[1]).reshape(shape)
+            for r in rows
+        ]
+        return np.stack(counted, axis=-1).astype(np.float64)
+
+    cells = cells_of(units)
+    by_detector, by_image = (cells_of(units_of_kind(images, of)) for of in ("detector", "image"))
+    widening = two_way_widening(cells, by_detector, by_image)
+    ratios = double_ratios(
+        cells, widening=widening, reason=units.reason, n_resamples=n_resamples, seed=seed
+    )
+    n_new = count(is_new)
+    more = count(right) - count(~right)
+    more_within = count(right & within) - count(~right & within)
     results: dict[int | str | None, EdgeExcess] = {}
     for g, key in enumerate(keys):
         part = areas if by is None else areas.filter(pl.col(by) == key)

@@ -34,7 +34,7 @@ class Units:
     Attributes
     ----------
     kind : str
-        ``visit`` or ``image``.
+        ``visit`` or ``image`` (``detector`` only in :func:`units_of_kind`).
     keys : numpy.ndarray
         One number per unit, sorted.
     reason : str or None
@@ -87,10 +87,22 @@ def resampling_units(images: pl.DataFrame) -> Units:
     return Units(kind, keys, reason)
 
 
+def units_of_kind(images: pl.DataFrame, kind: str) -> Units:
+    """Return the visits, detectors or images, however few.
+
+    Parameters
+    ----------
+    images : polars.DataFrame
+        As for :func:`resampling_units`.
+    kind : {"visit", "detector", "image"}
+    """
+    return Units(kind, np.unique(_keys(images, kind)), None)
+
+
 def _keys(frame: pl.DataFrame, kind: str) -> Ints:
+    if kind != "image":
+        return frame[kind].to_numpy().astype(np.int64)
     visit = frame["visit"].to_numpy().astype(np.int64)
-    if kind == "visit":
-        return visit
     return np.asarray(visit * _DETECTORS_PER_VISIT + frame["detector"].to_numpy().astype(np.int64))
 
 
@@ -125,6 +137,7 @@ class RatioIntervals:
 def double_ratios(
     counts: Floats,
     *,
+    widening: Floats | None = None,
     reason: str | None = None,
     n_resamples: int = 2000,
     seed: int = 0,
@@ -141,6 +154,9 @@ def double_ratios(
     ----------
     counts : numpy.ndarray
         ``(n_units, n_groups, 4)``: a, b, c and d of every unit and group.
+    widening : numpy.ndarray, optional
+        ``(n_groups,)``: factor on the standard error, from :func:`two_way_widening`; the
+        interval grows by it on both sides, in the logarithm of the ratio.
     reason : str, optional
         Why there can be no interval at all, from :class:`Units`.
     n_resamples, seed, level
@@ -160,6 +176,7 @@ def double_ratios(
     reasons = [reason or _too_thin(total[g], with_sources[g]) for g in range(n_groups)]
     low, high, p_value = (np.full(n_groups, np.nan) for _ in range(3))
     usable = [g for g in range(n_groups) if reasons[g] is None]
+    factors = np.ones(n_groups) if widening is None else widening
     if usable:
         weights = draw_weights(n_units, n_resamples=n_resamples, seed=seed)
         for g in usable:
@@ -173,6 +190,7 @@ def double_ratios(
                 pivot = (drawn - log_ratio) / drawn_error
             # a resample that drew no source of one kind says nothing of where the pivot ends
             pivot = np.sort(pivot[np.isfinite(pivot)])
+            error *= factors[g]
             tail = (1 - level) / 2
             first, last = np.quantile(pivot, [tail, 1 - tail])
             low[g] = np.exp(log_ratio - last * error)
@@ -180,6 +198,39 @@ def double_ratios(
             beyond = np.count_nonzero(np.abs(pivot) >= abs(log_ratio / error))
             p_value[g] = (1 + beyond) / (1 + len(pivot))
     return RatioIntervals(ratio, low, high, p_value, reasons)
+
+
+def two_way_widening(by_unit: Floats, by_detector: Floats, by_image: Floats) -> Floats:
+    """Return by how much the error grows for what one detector shares over all units.
+
+    The same stars and the same flaws of a detector come back in every visit, at nearly
+    the same place, which resampling whole visits does not see. With clusters in two
+    directions that cross, variances add up to V_unit + V_detector - V_image (Cameron,
+    Gelbach and Miller 2011, J. Bus. Econ. Stat. 29, 238, eq. 2.9; each with n / (n - 1)
+    of its own clusters). The factor is sqrt(max(1, that / V_unit)): an estimate from few
+    detectors may fall below V_unit, and then V_unit stands.
+
+    Parameters
+    ----------
+    by_unit, by_detector, by_image : numpy.ndarray
+        ``(n, n_groups, 4)``: the counts of :func:`double_ratios` in every unit, in every
+        detector, and in every image.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_groups,)``: at least 1; 1 where there is no variance to compare with.
+    """
+    unit, detector, image = (_variances(counts) for counts in (by_unit, by_detector, by_image))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        grown = (unit + detector - image) / unit
+    return np.sqrt(np.where(np.isfinite(grown), np.maximum(grown, 1.0), 1.0))
+
+
+def _variances(counts: Floats) -> Floats:
+    once = np.ones((1, len(counts)))
+    errors = [_log_ratio_and_error(once, counts[:, g])[1][0] for g in range(counts.shape[1])]
+    return np.square(errors)
 
 
 def _too_thin(total: Floats, with_sources: Ints) -> str | None:
@@ -208,4 +259,4 @@ def _log_ratio_and_error(weights: Floats, parts: Floats) -> tuple[Floats, Floats
                 moment = weights @ (parts[:, i] * parts[:, j])
                 variance += (1 if i == j else 2) * moment * scaled[:, i] * scaled[:, j]
         n = len(parts)
-        return log_ratio, np.sqrt(np.maximum(variance, 0.0) * n / (n - 1))
+        return log_ratio, np.sqrt(np.maximum(variance, 0.0) * n / max(n - 1, 1))

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from hitsduck.edges import SIDES, edge_areas, edge_excess, edge_excess_by
 from hitsduck.errors import MatchError, SchemaError
-from hitsduck.resampling import double_ratios, draw_weights, resampling_units
+from hitsduck.resampling import (
+    double_ratios,
+    draw_weights,
+    resampling_units,
+    two_way_widening,
+)
 
 
 def chip(width: float, height: float, detector: int = 1) -> pl.DataFrame:
@@ -243,6 +248,68 @@ def test_interval_covers_as_often_as_it_says(n_units):
         found = double_ratios(each[:, None].astype(float), n_resamples=500)
         covered += found.low[0] <= truth <= found.high[0]
     assert 0.91 <= covered / 400 <= 0.985
+
+
+def in_two_ways(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """From (visits, detectors, 4): by visit, by detector, by image, of one group."""
+    return (
+        counts.sum(axis=1)[:, None],
+        counts.sum(axis=0)[:, None],
+        counts.reshape(-1, 1, 4),
+    )
+
+
+def test_what_a_detector_shares_over_all_visits_widens_by_the_two_way_variance():
+    rng = np.random.default_rng(11)
+    mean = np.array([3.0, 5, 6, 60]) * rng.gamma(20, 1 / 20, (1, 12, 4))
+    counts = rng.poisson(np.broadcast_to(mean, (25, 12, 4))).astype(float)
+    a, b, c, d = counts.sum(axis=(0, 1))
+    influence = counts @ np.array([1 / a, -1 / b, -1 / c, 1 / d])
+
+    def variance(sums: np.ndarray) -> float:
+        return sums.size / (sums.size - 1) * (sums**2).sum()
+
+    by_visit, by_detector = variance(influence.sum(axis=1)), variance(influence.sum(axis=0))
+    expected = np.sqrt((by_visit + by_detector - variance(influence)) / by_visit)
+    assert expected > 1.5
+    assert two_way_widening(*in_two_ways(counts)) == pytest.approx([expected])
+
+
+def test_one_detector_and_no_source_widen_nothing():
+    counts = np.random.default_rng(12).poisson(9.0, (25, 1, 4)).astype(float)
+    assert two_way_widening(*in_two_ways(counts)).tolist() == [1.0]
+    assert two_way_widening(*in_two_ways(0 * counts)).tolist() == [1.0]
+
+
+def test_widening_stretches_both_sides_and_the_p_value():
+    counts = np.random.default_rng(13).poisson([12, 30, 30, 100], (25, 1, 4)).astype(float)
+    plain = double_ratios(counts)
+    wide = double_ratios(counts, widening=np.array([2.0]))
+    # in the logarithm each side is twice as far from the ratio
+    for end in ("low", "high"):
+        log_side = np.log(getattr(plain, end) / plain.ratio)
+        assert np.log(getattr(wide, end) / wide.ratio) == pytest.approx(2 * log_side)
+    assert wide.p_value[0] > plain.p_value[0]
+
+
+def test_interval_covers_where_the_same_stars_come_back_in_every_visit():
+    # matched sources of 15 detectors: their density near the edge differs from detector to
+    # detector by 40%, in all visits alike; 300 experiments, standard error of coverage 1.3%.
+    # Fifteen clusters underestimate their variance a little; without widening half are missed.
+    rng = np.random.default_rng(14)
+    truth = (8 / 20) / (30 / 300)
+    covered = {False: 0, True: 0}
+    for _ in range(300):
+        star = np.ones((1, 15, 4))
+        star[..., 2] = rng.gamma(1 / 0.16, 0.16, (1, 15))
+        counts = rng.poisson(np.array([8.0, 20, 30, 300]) / 10 * np.repeat(star, 40, axis=0))
+        by = in_two_ways(counts.astype(float))
+        for is_wide in covered:
+            widening = two_way_widening(*by) if is_wide else None
+            found = double_ratios(by[0], widening=widening, n_resamples=300)
+            covered[is_wide] += found.low[0] <= truth <= found.high[0]
+    assert covered[False] / 300 < 0.8
+    assert 0.88 <= covered[True] / 300 <= 0.985
 
 
 def test_too_few_sources_have_no_interval():

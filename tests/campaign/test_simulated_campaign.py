@@ -71,29 +71,49 @@ def outcomes_of(seed: int) -> list[dict[str, object]]:
             plain = explain(sources, images=images, geometry=chips, min_change=0.0, min_share=0.0)
             row["is_significant_plain"] = bool(plain.frame["q_value"].min() < 0.05)
         if name == "edge":
-            row["is_covered"] = is_covered(sources, images, frames[name]["truth"])
+            row |= edge_measured(sources, images, frames[name]["truth"])
         rows.append(row)
     return rows
 
 
-def is_covered(sources: pl.DataFrame, images: pl.DataFrame, truth: pl.DataFrame) -> bool:
-    """Whether the interval holds the ratio that the truth table gives.
-
-    All new sources but the planted ones, and all matched ones, are taken to lie anywhere;
-    the planted ones anywhere in their frame.
-    """
-    chips = geometry()
-    found = edge_excess(sources, geometry=chips, images=images, within_px=32.0)
+def edge_measured(
+    sources: pl.DataFrame, images: pl.DataFrame, truth: pl.DataFrame
+) -> dict[str, float | int | None]:
+    """The interval of the edge excess, and what its planted value is worked out from."""
+    found = edge_excess(sources, geometry=geometry(), images=images, within_px=32.0)
     assert found is not None
     new = sources.filter((pl.col("side") == "right") & (pl.col("status") == "new"))
-    planted = new.join(truth.filter(pl.col("cause") == "edge_excess"), on="diaSourceId").height
+    base = sources.filter(pl.col("side") == "left")["edge_distance_px"]
+    return {
+        "ci_low": found.ci_low,
+        "ci_high": found.ci_high,
+        "n_new": found.n_new,
+        "n_planted": new.join(
+            truth.filter(pl.col("cause") == "edge_excess"), on="diaSourceId", how="semi"
+        ).height,
+        "n_base": base.len(),
+        "n_base_within": int((base < 32.0).sum()),
+    }
+
+
+def is_covered(edge: pl.DataFrame) -> pl.Series:
+    """Whether each seed's interval holds the planted ratio, that of the expected densities.
+
+    The planted sources lie anywhere in their frame; all others, new and matched, as the
+    sources of the old rerun do. These are a little rarer near the edges than their area
+    has it (those whose position wanders out of the detector are lost), so their part, and
+    how many are expected, is that of all seeds together.
+    """
     near, planted_in = (
-        edge_areas(chips, within_px=w)["area_within_px2"].sum() for w in (32.0, WITHIN_PX)
+        edge_areas(geometry(), within_px=w)["area_within_px2"].sum() for w in (32.0, WITHIN_PX)
     )
-    others, share, part = found.n_new - planted, found.area_share, near / planted_in
+    share, part = edge["n_base_within"].sum() / edge["n_base"].sum(), near / planted_in
+    planted = edge["n_planted"].mean()
+    others = edge["n_new"].mean() - planted
     within = (others * share + planted * part) / share
     inside = (others * (1 - share) + planted * (1 - part)) / (1 - share)
-    return bool(found.ci_low <= within / inside <= found.ci_high)
+    ratio = within / inside
+    return (edge["ci_low"] <= ratio) & (edge["ci_high"] >= ratio)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +125,7 @@ def outcomes():
         print(
             table.group_by("cause", maintain_order=True).agg(
                 pl.len().alias("seeds"),
-                pl.col("is_named", "is_significant", "is_significant_plain", "is_covered").sum(),
+                pl.col("is_named", "is_significant", "is_significant_plain").sum(),
                 pl.col("n_causes", "increase").mean(),
             )
         )
@@ -127,5 +147,6 @@ def test_planted_cause_is_ranked_first(outcomes, cause):
 
 
 def test_interval_of_the_edge_excess_covers_the_planted_value(outcomes):
-    covered = outcomes.filter(pl.col("cause") == "edge")["is_covered"].sum()
+    covered = is_covered(outcomes.filter(pl.col("cause") == "edge")).sum()
+    print(f"edge excess: covered in {covered} of {len(SEEDS)}")
     assert covered in (range(88, 100) if FULL else range(16, 21))
