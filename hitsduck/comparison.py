@@ -14,9 +14,11 @@ import polars as pl
 from hitsduck import listing
 from hitsduck.coverage import (
     IMAGE,
+    Images,
     coverage_counts,
     coverage_table,
-    images_of,
+    images_of_both,
+    listed_images,
     n_elsewhere,
     shared_images,
 )
@@ -148,28 +150,55 @@ class Comparison:
     # -- images ----------------------------------------------------------------
 
     @cached_property
-    def _images(self) -> dict[str, pl.DataFrame]:
+    def _images(self) -> dict[str, Images]:
         with ThreadPoolExecutor(2) as pool:
-            left, right = pool.map(images_of, self._sides)
-        return {"left": left, "right": right}
+            left, right = pool.map(listed_images, self._sides)
+        return images_of_both(left, right, self._matching.image_counts)
 
     @cached_property
     def shared_images(self) -> pl.DataFrame:
-        """The images that both reruns have, sorted: ``visit``, ``detector``."""
-        return shared_images(self._images["left"], self._images["right"])
+        """The images that both reruns have, sorted: ``visit``, ``detector``.
+
+        With those of `presumed_images`.
+        """
+        return shared_images(self._images["left"].every, self._images["right"].every)
+
+    @cached_property
+    def presumed_images(self) -> pl.DataFrame:
+        """The images that a rerun without any source there is taken to have.
+
+        A file without DetectorVisitProcessingSummary does not list its images. An image
+        on which only the other rerun has sources counts as one of both where this one
+        has the visit and that it found none may be chance (`hitsduck.coverage`).
+
+        One row per image, sorted: ``visit``, ``detector``, ``side`` (the rerun without
+        sources: ``left`` or ``right``), ``p_empty`` (of finding none on it), ``p_missing``
+        (how probably the image is missing after all; at most 0.95). Both are NULL where
+        the other rerun has no source there either.
+        """
+        parts = [
+            images.presumed.with_columns(pl.lit(side).alias("side"))
+            for side, images in self._images.items()
+        ]
+        order = (*IMAGE, "side", "p_empty", "p_missing")
+        return pl.concat(parts).select(order).sort(*IMAGE, "side")
 
     def coverage(self) -> pl.DataFrame:
         """List the images that only one of the reruns has.
 
         A difference in coverage is no difference in sources: edges and explanations
-        look only at images that both have (`shared_images`).
+        look only at images that both have (`shared_images`). What counts as having an
+        image is said in `hitsduck.coverage`.
 
         Returns
         -------
         polars.DataFrame
             One row per image, sorted: ``visit``, ``detector``, ``side`` (``left`` or
             ``right``), ``n_dia_sources``, ``n_good_dia_sources``, ``n_only`` (part of
-            `left_only` or `right_only` on it).
+            `left_only` or `right_only` on it), ``rule`` (why the other rerun is said not
+            to have it: ``not in DetectorVisitProcessingSummary``, ``nothing of the
+            visit``, or ``no source, and hardly by chance``), ``p_missing`` (how probably
+            it is missing, by the last of these; NULL by the others).
         """
         return self._coverage
 
@@ -319,7 +348,8 @@ class Comparison:
             ``same_file``, ``coverage`` (``left_only``, ``right_only``: images;
             ``n_sources_left_only``, ``n_sources_right_only``: the part of n_left_only
             and n_right_only on them), ``edge`` (see `edges`; None where the geometry
-            is not known), ``edge_problem``, ``radius_px``, ``n_left_unusable``,
+            is not known), ``edge_problem``, ``n_presumed_images`` (`presumed_images`),
+            ``radius_px``, ``n_left_unusable``,
             ``n_right_unusable``, ``good``, ``where``, ``left_path``, ``right_path``.
         """
         edge = self.edges(within_px=within_px)
@@ -327,6 +357,7 @@ class Comparison:
             "coverage": coverage_counts(self._coverage),
             "edge": None if edge is None else edge.to_dict(),
             "edge_problem": self.edge_problem,
+            "n_presumed_images": self.presumed_images.height,
             "radius_px": self.radius_px,
             "n_left_unusable": self.n_left_unusable,
             "n_right_unusable": self.n_right_unusable,

@@ -1,20 +1,68 @@
-"""Coverage: which images each of two reruns has, kept apart from which sources."""
+"""Coverage: which images each of two reruns has, kept apart from which sources.
+
+A rerun has an image when
+
+1. it is listed: in DetectorVisitProcessingSummary, or, where that is empty, by at least
+   one DiaSource (good or not) or DiaForcedSource; or
+2. nothing lists it and the file has no DetectorVisitProcessingSummary, but it has sources
+   in other images of the visit, and that it found none in this one may be chance: with
+   all that both reruns found, it is not missing with more than 95% probability
+   (`hitsduck.absence.missing_odds` has the formula). Such an image is *presumed*.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
+
+from hitsduck.absence import SURE, missing_odds
 
 if TYPE_CHECKING:
     from hitsduck.sides import Side
 
 IMAGE = ("visit", "detector")
+#: Why a rerun is said not to have an image.
+NOT_LISTED = "not in DetectorVisitProcessingSummary"
+NO_VISIT = "nothing of the visit"
+NOT_BY_CHANCE = "no source, and hardly by chance"
+_Listed = tuple[pl.DataFrame, bool]
+_ODDS = {"p_empty": pl.Float64, "p_missing": pl.Float64}
 
 
-def images_of(side: Side) -> pl.DataFrame:
-    """Return the images that a rerun has, whatever the condition on sources.
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The images of one rerun.
+
+    Attributes
+    ----------
+    listed : polars.DataFrame
+        One row per image: ``visit``, ``detector``, sorted.
+    is_complete : bool
+        They are all there are: the file has a DetectorVisitProcessingSummary.
+    presumed : polars.DataFrame
+        One row per image that it is taken to have without being listed: ``visit``,
+        ``detector``, ``p_empty``, ``p_missing``, sorted.
+    missing : polars.DataFrame
+        One row per image that only the other rerun has: ``visit``, ``detector``,
+        ``rule`` (why this one has not), ``p_missing`` (NULL where that is certain).
+    """
+
+    listed: pl.DataFrame
+    is_complete: bool
+    presumed: pl.DataFrame
+    missing: pl.DataFrame
+
+    @property
+    def every(self) -> pl.DataFrame:
+        """All images that the rerun has, sorted: ``visit``, ``detector``."""
+        return pl.concat([self.listed, self.presumed.select(IMAGE)]).sort(IMAGE)
+
+
+def listed_images(side: Side) -> tuple[pl.DataFrame, bool]:
+    """Return the images that a rerun lists, whatever the condition on sources.
 
     Returns
     -------
@@ -22,13 +70,68 @@ def images_of(side: Side) -> pl.DataFrame:
         One row per image: ``visit``, ``detector``, sorted. Those of the view
         ``image``, put together from what has been read already; and any other image
         with a source.
+    bool
+        The file has a DetectorVisitProcessingSummary.
     """
     seen = side.frame(*IMAGE) if side.where is None else _distinct(side, "dia_source")
     recorded = _distinct(side, "processing_summary")
-    if recorded.is_empty():
+    is_complete = not recorded.is_empty()
+    if not is_complete:
         recorded = _distinct(side, "dia_forced_source")
     images = pl.concat([seen, recorded.cast(seen.schema)])
-    return images.drop_nulls().unique().sort(IMAGE)
+    return images.drop_nulls().unique().sort(IMAGE), is_complete
+
+
+def images_of_both(
+    left: _Listed,
+    right: _Listed,
+    counts: Callable[[], pl.DataFrame],
+) -> dict[str, Images]:
+    """Say which images each of two reruns has.
+
+    Parameters
+    ----------
+    left, right : tuple
+        As :func:`listed_images` gives it.
+    counts : callable
+        Gives `hitsduck.absence.image_counts` of all sources of both; called only where
+        an image may be presumed.
+
+    Returns
+    -------
+    dict of str to Images
+        ``left`` and ``right``.
+    """
+    found: dict[str, Images] = {}
+    both: tuple[tuple[Literal["left", "right"], _Listed, _Listed], ...] = (
+        ("left", left, right),
+        ("right", right, left),
+    )
+    for name, (listed, is_complete), (other, _) in both:
+        alone = other.join(listed, on=IMAGE, how="anti", maintain_order="left")
+        of_visits = pl.col("visit").is_in(listed["visit"].unique().implode())
+        alone = alone.with_columns(of_visits.alias("has_visit"))
+        odds = pl.DataFrame(schema={**listed.schema, **_ODDS})
+        if not is_complete and alone["has_visit"].any():
+            odds = missing_odds(counts().filter(of_visits), name).cast(listed.schema)
+        # an image that the other rerun lists without a source says nothing against it
+        is_presumed = pl.col("has_visit") & (pl.col("p_missing").fill_null(0.0) <= SURE)
+        told = alone.join(odds, on=IMAGE, how="left", maintain_order="left").with_columns(
+            (is_presumed & (not is_complete)).alias("is_presumed"),
+            pl.when(is_complete)
+            .then(pl.lit(NOT_LISTED))
+            .when("has_visit")
+            .then(pl.lit(NOT_BY_CHANCE))
+            .otherwise(pl.lit(NO_VISIT))
+            .alias("rule"),
+        )
+        found[name] = Images(
+            listed,
+            is_complete,
+            presumed=told.filter("is_presumed").select(*IMAGE, *_ODDS),
+            missing=told.filter(~pl.col("is_presumed")).select(*IMAGE, "rule", "p_missing"),
+        )
+    return found
 
 
 def _distinct(side: Side, view: str) -> pl.DataFrame:
@@ -42,7 +145,7 @@ def shared_images(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
 
 
 def coverage_table(
-    images: Mapping[str, pl.DataFrame],
+    images: Mapping[str, Images],
     sources: Mapping[str, pl.DataFrame],
     only: Mapping[str, pl.DataFrame],
 ) -> pl.DataFrame:
@@ -51,7 +154,7 @@ def coverage_table(
     Parameters
     ----------
     images : mapping
-        ``left`` and ``right``: one row per image, ``visit`` and ``detector``.
+        ``left`` and ``right``, of :func:`images_of_both`.
     sources : mapping
         All sources of each: ``visit``, ``detector``, ``is_good``.
     only : mapping
@@ -63,15 +166,18 @@ def coverage_table(
         One row per image of only one rerun, sorted: ``visit``, ``detector``,
         ``side`` (``left`` or ``right``), ``n_dia_sources``,
         ``n_good_dia_sources``, ``n_only`` (the part of the comparison's sources
-        of only that rerun which lies on the image).
+        of only that rerun which lies on the image), ``rule`` (why the other rerun is
+        said not to have it: it is not in its DetectorVisitProcessingSummary; it has
+        nothing of the visit; or it has no source there, which is hardly chance),
+        ``p_missing`` (how probably, by the last of these; NULL by the others).
     """
     parts = []
     for side, other in (("left", "right"), ("right", "left")):
-        alone = images[side].join(images[other], on=IMAGE, how="anti")
         counted = sources[side].group_by(IMAGE).agg(pl.len(), pl.col("is_good").sum())
         unmatched = only[side].group_by(IMAGE).len("n_only")
         parts.append(
-            alone.join(counted, on=IMAGE, how="left")
+            images[other]
+            .missing.join(counted, on=IMAGE, how="left")
             .join(unmatched, on=IMAGE, how="left")
             .select(
                 *IMAGE,
@@ -79,6 +185,8 @@ def coverage_table(
                 pl.col("len").fill_null(0).cast(pl.Int64).alias("n_dia_sources"),
                 pl.col("is_good").fill_null(0).cast(pl.Int64).alias("n_good_dia_sources"),
                 pl.col("n_only").fill_null(0).cast(pl.Int64),
+                "rule",
+                "p_missing",
             )
         )
     return pl.concat(parts).sort(*IMAGE, "side")

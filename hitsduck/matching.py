@@ -8,6 +8,7 @@ from functools import cached_property, partial
 
 import polars as pl
 
+from hitsduck.absence import image_counts
 from hitsduck.coverage import IMAGE
 from hitsduck.crossmatch import How, Match, match_images, match_pixels
 from hitsduck.masking import reasons
@@ -43,6 +44,10 @@ class Rule:
     def __call__(self, left: pl.DataFrame, right: pl.DataFrame) -> Match:
         """Match two frames of sources."""
         return self._match(left, right)
+
+    def mutual(self, left: pl.DataFrame, right: pl.DataFrame) -> Match:
+        """Match those that are each other's nearest."""
+        return self._match(left, right, how="mutual")
 
     def every(self, left: pl.DataFrame, right: pl.DataFrame) -> Match:
         """Match every pair within the radius."""
@@ -132,6 +137,22 @@ class Matching:
     def unmatched(self, side: int) -> pl.Series:
         """Return the rows of the sources of one side that have no partner."""
         return self.rows[side].filter(self.is_only[side])
+
+    def image_counts(self) -> pl.DataFrame:
+        """Count all sources and mutual pairs by image, good or not, under no condition.
+
+        Returns
+        -------
+        polars.DataFrame
+            See `hitsduck.absence.image_counts`.
+        """
+        sides = [
+            side if side.where is None else Side(side.reruns, side.name) for side in self.sides
+        ]
+        columns = ("diaSourceId", *IMAGE, *self.rule.position)
+        read_together(sides, columns)
+        left, right = (side.frame(*columns) for side in sides)
+        return image_counts(left, right, self.rule.mutual(left, right).pairs)
 
     @cached_property
     def reasons(self) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -284,10 +285,15 @@ def test_coverage_lists_the_images_that_only_one_rerun_has(opened: Opened):
     )
     found = reruns.compare("a", "b")
     assert found.coverage().rows() == [
-        # visit, detector, side, sources, good ones, part of left_only or right_only
-        (410985, 6, "left", 2, 1, 1),
-        (410999, 5, "right", 1, 1, 1),
-    ]
+        # visit, detector, side, sources, good ones, part of left_only or right_only, why and
+        # how sure: b has twice as many sources on the image of both, so that finding none
+        # where a has 2 has the probability min((1 - 1/2)^2, exp(-2 * 2)) = exp(-4) = 0.018;
+        # of 2 images 1 has none: (1 - e)(1 - f) = e + (1 - e) f, f = (1 - 2 e) / (2 (1 - e))
+        # is the part missing that makes it likeliest, f / (f + (1 - f) e) the odds
+        (410985, 6, "left", 2, 1, 1, "no source, and hardly by chance",
+         pytest.approx(1 - 2 * math.exp(-4) / 2 / (1 - math.exp(-4)), abs=1e-6)),
+        (410999, 5, "right", 1, 1, 1, "nothing of the visit", None),
+    ]  # fmt: skip
     assert found.summary()["coverage"] == {
         "left_only": 1,
         "right_only": 1,
@@ -324,18 +330,48 @@ def test_an_image_without_sources_counts_where_it_is_recorded(tmp_path: Path):
     with hitsduck.open_reruns(paths, instrument="DECam") as reruns:
         for name in ("forced", "summary"):
             assert reruns.compare(name, "full").coverage().is_empty()
-        assert reruns.compare("neither", "full").coverage().height == 1
+            assert reruns.compare(name, "full").presumed_images.is_empty()
         for name in paths:
             images = reruns.sql(f'select visit, detector from "{name}".image order by all').polars()
             own = reruns.compare(name, name).shared_images
             assert own.rows() == images.rows()
 
 
+def test_an_image_without_sources_may_be_chance_unless_the_images_are_recorded(tmp_path: Path):
+    rows = [source(1), source(2, detector=6)]
+    listed = [{"visit": 410985, "detector": detector} for detector in (5, 6)]
+    paths = {
+        "neither": make_apdb(tmp_path / "n.db", sources=rows[:1]),
+        "listed": make_apdb(tmp_path / "l.db", sources=rows[:1], summary=listed[:1]),
+        "full": make_apdb(tmp_path / "a.db", sources=rows),
+    }
+    with hitsduck.open_reruns(paths, instrument="DECam") as reruns:
+        presumed, missing = (reruns.compare(name, "full") for name in ("neither", "listed"))
+        # one source on one image is soon overlooked: it counts as not detected
+        assert presumed.coverage().is_empty()
+        assert presumed.shared_images.rows() == [(410985, 5), (410985, 6)]
+        assert presumed.presumed_images.select("visit", "detector", "side").rows() == [
+            (410985, 6, "left")
+        ]
+        assert presumed.summary()["n_presumed_images"] == 1
+        change = presumed.decomposition()
+        assert (change.detection, change.coverage) == (1, 0)
+        # the same file with a processing summary says that it has no such image
+        assert missing.coverage().select("visit", "detector", "rule", "p_missing").rows() == [
+            (410985, 6, "not in DetectorVisitProcessingSummary", None)
+        ]
+        change = missing.decomposition()
+        assert (change.detection, change.coverage) == (0, 1)
+
+
 def test_a_condition_on_sources_takes_no_image_away(opened: Opened):
-    rows = [source(1, psfFlux=100.0), source(2, detector=6, psfFlux=1.0)]
-    found = opened(a=rows, b=rows[:1]).compare("a", "b", where="psfFlux > 50")
-    assert (found.n_left, found.n_right, found.n_matched) == (1, 1, 1)
-    assert found.coverage().rows() == [(410985, 6, "left", 0, 0, 0)]
+    # detector 6 has 9 faint sources in a, of which b has none; on 5 b has all of a's
+    rows = [source(k, 9 * k, psfFlux=100.0) for k in range(1, 10)]
+    faint = [source(10 + k, 9 * k, detector=6, psfFlux=1.0) for k in range(1, 10)]
+    found = opened(a=rows + faint, b=rows).compare("a", "b", where="psfFlux > 50")
+    assert (found.n_left, found.n_right, found.n_matched) == (9, 9, 9)
+    columns = ("visit", "detector", "side", "n_dia_sources", "n_only")
+    assert found.coverage().select(columns).rows() == [(410985, 6, "left", 0, 0)]
 
 
 # -- counting by a column ------------------------------------------------------------
@@ -493,4 +529,4 @@ def test_evidence_carries_what_an_explanation_asks_for(opened: Opened):
     ]
     assert rows["edge_distance_px"].to_list() == [1000.5, 1000.5, 5.5, 1000.5]
     assert rows["pixelFlags_edge"].to_list() == [False, False, False, True]
-    assert rows["field"].to_list() == ["150.0+0.0"] * 4
+    assert rows["field"].to_list() == ["150.0 +0.0"] * 4

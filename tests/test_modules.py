@@ -29,6 +29,7 @@ ORDER = (
     ("page", "charts", "chartdata"),
     ("comparison", "integrity", "outside", "src_catalogs"),
     (  # what changed: frames in, frames and words out
+        "absence",
         "components",
         "counting",
         "coverage",
