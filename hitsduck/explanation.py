@@ -130,9 +130,9 @@ class Explanation:
         )
 
     def _repr_html_(self) -> str:
-        columns = ("rank", "dimension", "value", "change", "expected", "excess", "q_value")
+        columns = ("rank", "dimension", "value", "change", "expected", "excess", "error")
         lines = "".join(f"<li>{escape(line)}</li>" for line in self.sentences())
-        return f"<ul>{lines}</ul>\n{frame_html(self.causes.select(columns))}"
+        return f"<ul>{lines}</ul>\n{frame_html(self.causes.select(columns), digits=1)}"
 
 
 def explain(

@@ -112,7 +112,7 @@ class Series:
         return f"<Series of {len(self)} comparisons: {pairs}>"
 
     def _repr_html_(self) -> str:
-        return frame_html(self.table())
+        return frame_html(self.table(), digits=2)
 
 
 def compare_all(

@@ -69,7 +69,7 @@ def test_counts_have_separators_and_ids_none() -> None:
     frame = pl.DataFrame({"diaObjectId": [1234567], "visit": [410985], "n": [671170]})
     html = frame_html(frame)
     for shown in ("1234567", "410985", "671,170"):
-        assert f"<td>{shown}</td>" in html.replace("&quot;", ""), html
+        assert f"<td>{shown}</td>" in html, html
 
 
 def test_names_are_text_and_long_tables_say_how_long_they_are() -> None:
