@@ -139,7 +139,7 @@ _NAMING = ("visit", "detector", "ccdVisitId")
 _SHOWN_ROWS = 20
 
 
-def frame_html(frame: pl.DataFrame, caption: str = "") -> str:
+def frame_html(frame: pl.DataFrame, caption: str = "", *, digits: int | None = None) -> str:
     """Return a frame as a table for a notebook: counts with separators, ids as they are.
 
     Parameters
@@ -148,7 +148,10 @@ def frame_html(frame: pl.DataFrame, caption: str = "") -> str:
         Of more than 20 rows the first and the last ten are shown, under their number.
     caption : str
         A line above it.
+    digits : int, optional
+        Of fractions, after the point.
     """
+    import re
     from html import escape
 
     import polars
@@ -164,10 +167,13 @@ def frame_html(frame: pl.DataFrame, caption: str = "") -> str:
         tbl_rows=_SHOWN_ROWS,
         tbl_cols=-1,
         fmt_str_lengths=120,
+        float_precision=digits,
         tbl_hide_column_data_types=True,
         tbl_hide_dataframe_shape=frame.height <= _SHOWN_ROWS,
     ):
         table = str(shown._repr_html_())
+    # Polars quotes texts, which in a cell of a table are none but themselves.
+    table = re.sub(r"<td>&quot;(.*?)&quot;</td>", r"<td>\1</td>", table)
     return (f"<p>{escape(caption)}</p>\n" if caption else "") + table
 
 
