@@ -165,7 +165,7 @@ def get_camera(name: str) -> Camera:
     100
     """
     cameras = known_cameras()
-    canonical = _other_names().get(name.strip().lower())
+    canonical = _other_names().get(str(name).strip().lower())
     if canonical is None:
         raise InstrumentError(
             f"unknown instrument {name!r}; known: {', '.join(cameras)}; "

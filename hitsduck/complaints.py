@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections.abc import Mapping
 
-from hitsduck import attaching
+from hitsduck import attaching, suggestions
 from hitsduck.attaching import AttachedRerun
 from hitsduck.errors import (
     BadValueError,
@@ -34,6 +34,8 @@ def explained(reruns: Mapping[str, AttachedRerun], error: HitsduckError) -> Hits
     """
     if isinstance(error, BadValueError):
         return _located(reruns, error)
+    if isinstance(error, QueryError):
+        return suggestions.query_refused(error, reruns)
     if isinstance(error, NotAnApdbError | RerunLockedError):
         for rerun in reruns.values():
             try:
@@ -65,7 +67,7 @@ def _located(reruns: Mapping[str, AttachedRerun], error: BadValueError) -> Hitsd
                 if found:
                     return BadValueError(f"rerun {name!r} ({rerun.file.path}): {found}")
     if "Conversion Error" in str(error):  # a cast in the query itself
-        return QueryError(str(error))
+        return QueryError(f"the query or condition compares what cannot be compared: {error}")
     files = ", ".join(str(rerun.file.path) for rerun in reruns.values())
     return BadValueError(f"{error} (in one of {files})")
 

@@ -140,9 +140,12 @@ class Connection:
         try:
             self._root, self.extension = _open(config)
         except (duckdb.Error, ValueError) as error:
+            given = ("threads (--threads)", "memory_limit (--memory-limit)", "temp_directory")
+            values = (threads, memory_limit, temp_directory)
+            said = [f"{n} {v!r}" for n, v in zip(given, values, strict=True) if v is not None]
+            hint = "; give the memory with its unit, 2GB say" if "emory" in str(error) else ""
             raise EngineError(
-                f"DuckDB refuses its settings (threads {threads}, memory_limit {memory_limit!r}, "
-                f"temp_directory {temp_directory}): {str(error).splitlines()[0]}"
+                f"DuckDB refuses {', '.join(said)}: {str(error).splitlines()[0]}{hint}"
             ) from error
         self._tracer = tracer
         self._local = threading.local()
@@ -241,7 +244,9 @@ def translated(error: Exception) -> HitsduckError:
     if "malformed" in first or "file is not a database" in first or "disk I/O error" in first:
         return NotAnApdbError(f"an APDB is damaged or cut off: {first}")
     if isinstance(error, duckdb.OutOfMemoryException):
-        return EngineError(f"{first}; raise memory_limit or give a temp_directory with room")
+        return EngineError(
+            f"{first}; raise memory_limit (--memory-limit) or give a temp_directory with room"
+        )
     return EngineError(_one_line(text))
 
 

@@ -278,7 +278,10 @@ def _check_question(unit: Unit, radius: float, how: str) -> None:
     low, high = _RADIUS_RANGE[unit]
     is_number = isinstance(radius, int | float | np.number) and not isinstance(radius, bool)
     if not is_number or not low <= radius <= high:
-        raise MatchError(f"radius_{unit} must be a number from {low:g} to {high:g}, not {radius!r}")
+        option = " (--radius-arcsec)" if unit == "arcsec" else ""
+        raise MatchError(
+            f"radius_{unit} must be a number from {low:g} to {high:g}, not {radius!r}{option}"
+        )
     if how not in get_args(How):
         raise MatchError(f"how must be one of {', '.join(get_args(How))}, not {how!r}")
 

@@ -174,6 +174,7 @@ def _fitted(ids: Sequence[int], has_pair: bool, rerun: str, file: ApdbFile) -> I
         return _settled(fitting[0], "ids", ids, has_pair, rerun, file)
     names = ", ".join(camera.name for camera in fitting)
     ask = f"state the instrument (instrument=, --instrument): {names} fit this file"
+    no_ids = f"{where}: visit and detector cannot be told; {ask}; counts and flags need neither"
     factors = {camera.id_factor for camera in fitting}
     longitudes = {camera.longitude_deg for camera in fitting}
     agree = has_pair or len(factors) == 1
@@ -182,7 +183,7 @@ def _fitted(ids: Sequence[int], has_pair: bool, rerun: str, file: ApdbFile) -> I
         found_by="ambiguous",
         candidates=fitting,
         id_factor=factors.pop() if agree and not has_pair else None,
-        id_problem=None if agree else f"{where}: visit and detector cannot be told; {ask}",
+        id_problem=None if agree else no_ids,
         geometry_problem=f"{where}: the detector geometry is not known; {ask}",
         site_problem=(
             None if len(longitudes) == 1 else f"{where}: the site is not known, so no nights; {ask}"

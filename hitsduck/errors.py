@@ -69,6 +69,10 @@ class OutputError(HitsduckError, OSError):
     """A file cannot be written where it was asked for."""
 
 
+class MissingPackageError(HitsduckError, ImportError):
+    """A package that an answer was asked in, pandas say, is not installed."""
+
+
 class ResultNotFoundError(HitsduckError, KeyError):
     """No row has the id that was asked for."""
 

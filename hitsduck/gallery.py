@@ -145,7 +145,8 @@ class Wanted:
         )
         if best.is_empty():
             raise ResultNotFoundError(
-                f"rerun {self.name!r} has no object all of whose sources are good; name an object"
+                f"rerun {self.name!r} has no object all of whose sources are good; name one "
+                "(object_id=, --object)"
             )
         return int(best["id"][0])
 
@@ -374,7 +375,9 @@ def wanted_of(reruns: Reruns, options: dict[str, Any]) -> Wanted:
         raise QueryError(
             f"a chart has no option {', '.join(unknown)}; there are: {', '.join(known)}"
         )
-    return Wanted(reruns, **options)
+    wanted = Wanted(reruns, **options)
+    reruns.attached(wanted.name)  # a rerun that is not open is told before anything is asked
+    return wanted
 
 
 def save(drawn: AnyChart, path: str | os.PathLike[str]) -> Path:

@@ -74,6 +74,24 @@ def check_condition(connection: Connection, condition: str) -> None:
     if any(inner.get("class") == "SUBQUERY" for inner in _nodes(node)):
         raise QueryError(f"{what} holds a subquery; only columns of dia_source can be used in it")
     _check_functions(node)
+    _check_stable(connection, node, what)
+
+
+def _check_stable(connection: Connection, node: dict[str, Any], what: str) -> None:
+    """Refuse functions that give another value each time: counts would contradict each other."""
+    called = sorted({str(n["function_name"]) for n in _nodes(node) if n.get("function_name")})
+    if not called:
+        return
+    found = connection.execute(
+        "select function_name from duckdb_functions() "
+        "where stability = 'VOLATILE' and list_contains(string_split($names, ','), function_name)",
+        {"names": ",".join(called)},
+    ).fetchone()
+    if found:
+        raise QueryError(
+            f"{what}: {found[0]}() gives another value each time, so that counts would "
+            "contradict each other; for a sample take hash(diaSourceId) % 10 = 0, say"
+        )
 
 
 def _is_row(expression: dict[str, Any]) -> bool:

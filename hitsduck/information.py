@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hitsduck import attaching, schema
 from hitsduck.attaching import AttachedRerun
+from hitsduck.inspection import ApdbFile
 from hitsduck.quoting import quote_identifier
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def info_of(reruns: Reruns, rerun: AttachedRerun) -> dict[str, Any]:
         "median_seeing_arcsec": summary["median_seeing_arcsec"],
         "mean_seeing_arcsec": summary["mean_seeing_arcsec"],
         "n_null_flags": summary["n_null_flags"],
+        "is_simulated": isinstance(file, ApdbFile) and file.is_simulated,
         "n_bad_positions": summary["n_bad_positions"],
         "n_null_visits": summary["n_null_visits"],
         "n_without_object": summary["n_without_object"],

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from hitsduck.errors import (
+    IncompleteWarning,
     NotAnApdbError,
     RerunChangedError,
     RerunCopyWarning,
@@ -36,6 +37,11 @@ SAMPLE_ROWS = 1000
 SLICE_ROWS = 122_880
 #: Row ids kept clear of the end of a slice, on both sides, where slices are read at once.
 SLICE_MARGIN = 16
+
+#: `application_id` in the header of a file that hitsduck's simulator wrote: "HDSM".
+SIMULATED_ID = 0x4844534D
+#: File names that an error lists at most.
+_MOST_NAMES = 6
 
 #: Tables of an APDB that hitsduck reads, under their plain names.
 APDB_TABLES = (
@@ -90,6 +96,8 @@ class ApdbFile:
     can_be_sliced : bool
         Whether several threads read every table of it without losing a row
         (`can_be_sliced`); holds as long as `state` does.
+    is_simulated : bool
+        Whether it bears the mark of hitsduck's simulator: no telescope took any of it.
     """
 
     path: Path
@@ -99,6 +107,7 @@ class ApdbFile:
     metadata: dict[str, str]
     state: FileState
     can_be_sliced: bool
+    is_simulated: bool
 
     def table_name(self, table: str) -> str:
         """Return the physical name of `table` in this file."""
@@ -147,12 +156,16 @@ def find_apdb(path: str | os.PathLike[str]) -> Path:
     RerunLockedError
         A folder or file that may not be read.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise RerunNotFoundError(f"{path!r} is no path; give the path of a file or folder")
     if not os.fspath(path):
         raise RerunNotFoundError("the path of a rerun is empty")
     try:
         return _find_apdb(Path(path))
     except PermissionError as error:
         raise _unreadable(Path(path), error) from error
+    except OSError as error:  # a name that no file can have, a loop of links
+        raise RerunNotFoundError(f"{os.fspath(path)}: {error.strerror or error}") from error
 
 
 def _unreadable(path: Path, error: PermissionError) -> RerunLockedError:
@@ -181,8 +194,20 @@ def _find_apdb(place: Path) -> Path:
         return above
     raise RerunNotFoundError(
         f"{place}: a folder without association.db (nor has the folder above) and without any "
-        "other APDB file; name the SQLite file itself"
+        f"other APDB file; it holds {_listed(place)}; name the SQLite file itself"
     )
+
+
+def _listed(folder: Path) -> str:
+    """Return what a folder holds, and whose -wal or -journal lies there alone."""
+    names = sorted(file.name for file in folder.iterdir())
+    listed = ", ".join(names[:_MOST_NAMES]) or "nothing"
+    listed += f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    for name in names:
+        database, _, kind = name.rpartition("-")
+        if kind in ("wal", "shm", "journal") and database not in names:
+            return f"{listed} ({name} is of use only beside {database}, which is missing)"
+    return listed
 
 
 def _looks_like_apdb(path: Path) -> bool:
@@ -192,6 +217,8 @@ def _looks_like_apdb(path: Path) -> bool:
         with path.open("rb") as file:
             if file.read(16) != _MAGIC:
                 return False
+        if Path(f"{path}-wal").exists():
+            return True  # its tables may still be in the -wal alone, which only a copy shows
         with closing(_connect(path, immutable=True)) as connection:
             return bool(_prefixes(connection))
     except (OSError, sqlite3.Error):
@@ -325,6 +352,14 @@ def inspect(path: str | os.PathLike[str], *, copy_folder: Path | None = None) ->
                 "give each a file of its own"
             )
         prefix = "" if "" in prefixes else prefixes[0]
+        if len(prefixes) > 1 and not _is_view(connection, "DiaSource"):
+            others = ", ".join(f"{other}DiaSource" for other in prefixes if other)
+            warnings.warn(
+                f"{file}: its tables DiaSource and DiaObject are read; {others} and what belongs "
+                "to it are not; give each APDB a file of its own",
+                IncompleteWarning,
+                stacklevel=2,
+            )
         tables = {}
         for table in APDB_TABLES:
             columns = _columns(connection, prefix + table)
@@ -332,7 +367,10 @@ def inspect(path: str | os.PathLike[str], *, copy_folder: Path | None = None) ->
                 tables[table] = columns
         metadata = _metadata(connection, prefix + "metadata") if "metadata" in tables else {}
         sliced = all(can_be_sliced(span) for span in _rowid_spans(connection))
-    return ApdbFile(file, readable, prefix, tables, metadata, state, sliced)
+        (mark,) = connection.execute("pragma application_id").fetchone()
+    return ApdbFile(
+        file, readable, prefix, tables, metadata, state, sliced, is_simulated=mark == SIMULATED_ID
+    )
 
 
 def can_be_sliced(span: tuple[int, int] | None) -> bool:
@@ -375,6 +413,11 @@ def _rowid_spans(connection: sqlite3.Connection) -> Iterator[tuple[int, int] | N
             yield None
         else:
             yield (first, last) if isinstance(first, int) and isinstance(last, int) else (0, 0)
+
+
+def _is_view(connection: sqlite3.Connection, name: str) -> bool:
+    found = connection.execute("select type from sqlite_master where name = ?", (name,)).fetchone()
+    return found is not None and found[0] == "view"
 
 
 def _table_list(connection: sqlite3.Connection) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from hitsduck.errors import QueryError, RerunNameError
+from hitsduck import suggestions
+from hitsduck.errors import OutputError, QueryError, RerunNameError
 from hitsduck.quoting import quote_identifier
 
 if TYPE_CHECKING:
@@ -47,10 +48,9 @@ def values_of(side: Side, key: str | pl.Expr) -> pl.Series:
     try:
         return side.values(key)
     except QueryError as error:
-        raise QueryError(
-            f"{key!r} is no column and no expression on dia_source ({error}); columns: "
-            f"{', '.join(side.column_names())}"
-        ) from error
+        if not key.isidentifier():
+            raise QueryError(f"{key!r} is no expression on dia_source: {error}") from error
+        raise QueryError(suggestions.unknown_column(key, side.column_names())) from error
 
 
 def write_lists(
@@ -73,10 +73,15 @@ def write_lists(
     ------
     QueryError
         An unknown format.
+    OutputError
+        The folder cannot be made.
     """
     if form not in _FORMS:
         raise QueryError(f"the format is {form!r}; it is one of {', '.join(_FORMS)}")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
     written = {}
     for name, frame in lists.items():
         snr = "psf_snr" if "psf_snr" in frame.columns else "psf_snr_right"

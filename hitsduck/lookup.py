@@ -8,6 +8,7 @@ stand over a small table that holds just these.
 from __future__ import annotations
 
 import operator
+import re
 import threading
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,7 +19,7 @@ import duckdb
 from hitsduck import attaching, schema
 from hitsduck.attaching import AttachedRerun
 from hitsduck.connection import Connection, translated
-from hitsduck.errors import ResultNotFoundError
+from hitsduck.errors import QueryError, ResultNotFoundError
 from hitsduck.quoting import quote_identifier
 from hitsduck.results import Result
 from hitsduck.views import ViewMaker
@@ -29,6 +30,24 @@ _TABLES = {
     "dia_forced_source": "DiaForcedSource",
 }
 _ORDER = {"dia_source": "midpointMjdTai, diaSourceId", "dia_forced_source": "midpointMjdTai"}
+
+
+def whole_number(value: object, what: str) -> int:
+    """Return an id as a whole number; a text of digits, as CSV files hold ids, is one too.
+
+    Raises
+    ------
+    QueryError
+        It is another thing; of a number with a fraction the last digits would be lost.
+    """
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value, re.ASCII):
+        return int(value)
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise QueryError(
+            f"{what} is {value!r} ({type(value).__name__}); a whole number is wanted"
+        ) from None
 
 
 class Lookup:
@@ -77,8 +96,8 @@ class Lookup:
         self,
         view: str,
         column: str,
-        value: int,
-        columns: Sequence[str] | None = None,
+        value: int | str,
+        columns: Sequence[str] | str | None = None,
         *,
         good: bool = False,
     ) -> Result:
@@ -87,11 +106,13 @@ class Lookup:
         Raises
         ------
         QueryError
-            A column does not exist.
+            A column does not exist, or `value` is no whole number.
         """
+        number = whole_number(value, column)
         table = _TABLES[view]
         physical = self._rerun.file.tables.get(table, {})
-        selected = ", ".join(quote_identifier(c) for c in columns) if columns else "*"
+        listed = [columns] if isinstance(columns, str) else columns
+        selected = ", ".join(quote_identifier(c) for c in listed) if listed else "*"
         # The views make diaObjectId 0, which stands for no object, a NULL.
         kept = f" where {quote_identifier(column)} is not null{' and is_good' if good else ''}"
         ordered = f" order by {_ORDER[view]}" if view in _ORDER else ""
@@ -99,7 +120,7 @@ class Lookup:
         with self._lock:
             self._maker.ensure(view)
             if name is not None:
-                self._fill(table, name, operator.index(value))
+                self._fill(table, name, number)
             return Result(
                 self._connection.execute(
                     f"select {selected} from {quote_identifier(self._schema)}.{view}{kept}{ordered}"
@@ -124,13 +145,15 @@ class Lookup:
                 except duckdb.Error as error:
                     raise translated(error) from error
 
-    def one(self, view: str, column: str, value: int) -> dict[str, Any]:
+    def one(self, view: str, column: str, value: int | str) -> dict[str, Any]:
         """Return the one row of `view` whose `column` is `value`.
 
         Raises
         ------
         ResultNotFoundError
             There is none.
+        QueryError
+            `value` is no whole number.
         """
         rows = self.many(view, column, value).rows()
         if not rows:

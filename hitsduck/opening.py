@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hitsduck import schema
@@ -69,7 +69,9 @@ def open_reruns(
     """
     named = _named(reruns)
     if moments is not None and moments not in MOMENT_UNITS:
-        raise QueryError(f"moments is {moments!r}; it is one of {', '.join(MOMENT_UNITS)}")
+        raise QueryError(
+            f"moments is {moments!r}; it is one of {', '.join(MOMENT_UNITS)} (--moments)"
+        )
     stated = _stated_camera(instrument, camera)
     flag_set, flags = schema.resolve_flags(bad_flags)
     return Reruns(
@@ -91,6 +93,8 @@ def rerun_name(path: PathLike) -> str:
     The folder's name, or the file's stem; of a file called ``association.db`` the
     name of its folder.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise RerunNameError(f"{path!r} is no path; give {{name: path}} or a list of paths")
     place = Path(path).absolute()
     if place.is_dir():
         return place.name
@@ -104,8 +108,12 @@ def _named(
         pairs = list(reruns.items())
     elif isinstance(reruns, str | os.PathLike):
         pairs = [(rerun_name(reruns), reruns)]
-    else:
+    elif isinstance(reruns, Iterable):
         pairs = [(rerun_name(path), path) for path in reruns]
+    else:
+        raise RerunNameError(
+            f"{reruns!r} names no rerun; give {{name: path}}, a list of paths, or one path"
+        )
     check_names(pairs)
     return pairs
 
@@ -123,6 +131,8 @@ def check_names(pairs: Sequence[tuple[str, PathLike]]) -> None:
     for name, path in pairs:
         if not isinstance(name, str) or not name.strip() or "\x00" in name:
             raise RerunNameError(f"{path}: {name!r} cannot be the name of a rerun")
+        if not isinstance(path, str | os.PathLike):
+            raise RerunNameError(f"{path!r} is no path, which rerun {name!r} needs")
         key = name.casefold()
         if key in RESERVED_NAMES or key.startswith(OWN_PREFIX):
             raise RerunNameError(f"{path}: the name {name!r} is reserved; give NAME={path}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hitsduck.attaching import AttachedRerun
 from hitsduck.cameras import Camera
+from hitsduck.errors import QueryError
+from hitsduck.lookup import whole_number
 from hitsduck.quoting import quote_identifier
 from hitsduck.results import Result, plain_value
 
@@ -35,7 +37,7 @@ class Rerun:
 
     def sources(
         self,
-        columns: Sequence[str] | None = None,
+        columns: Sequence[str] | str | None = None,
         *,
         visit: int | Sequence[int] | None = None,
         detector: int | Sequence[int] | None = None,
@@ -47,7 +49,7 @@ class Rerun:
 
         Parameters
         ----------
-        columns : sequence of str, optional
+        columns : sequence of str, or str, optional
             Columns of ``dia_source``; all by default.
         visit, detector, band : value or sequence, optional
             Only these.
@@ -64,14 +66,14 @@ class Rerun:
         Raises
         ------
         QueryError
-            A column does not exist.
+            A column does not exist, or a visit, detector or band is none.
         """
         filters = {"visit": visit, "detector": detector, "band": band}
         return self._select("dia_source", columns, filters, good, where)
 
     def objects(
         self,
-        columns: Sequence[str] | None = None,
+        columns: Sequence[str] | str | None = None,
         *,
         good: bool = False,
         where: str | None = None,
@@ -80,7 +82,7 @@ class Rerun:
 
         Parameters
         ----------
-        columns : sequence of str, optional
+        columns : sequence of str, or str, optional
             Columns of ``dia_object``; all by default.
         good : bool
             Only objects with at least one good source.
@@ -95,30 +97,38 @@ class Rerun:
         view = "good_dia_object" if good else "dia_object"
         return self._select(view, columns, {}, False, where)
 
-    def source(self, source_id: int) -> dict[str, Any]:
+    def source(self, source_id: int | str) -> dict[str, Any]:
         """Return the DIA source of this id, by SQLite's index.
 
         Raises
         ------
         ResultNotFoundError
             There is none.
+        QueryError
+            The id is no whole number (a text of digits is one).
         """
         with self._reruns.watching():
             return self._reruns.lookup(self.name).one("dia_source", "diaSourceId", source_id)
 
-    def object(self, object_id: int) -> dict[str, Any]:
+    def object(self, object_id: int | str) -> dict[str, Any]:
         """Return the current version of the DIA object of this id, by SQLite's index.
 
         Raises
         ------
         ResultNotFoundError
             There is none.
+        QueryError
+            The id is no whole number (a text of digits is one).
         """
         with self._reruns.watching():
             return self._reruns.lookup(self.name).one("dia_object", "diaObjectId", object_id)
 
     def sources_for_object(
-        self, object_id: int, columns: Sequence[str] | None = None, *, good: bool = False
+        self,
+        object_id: int | str,
+        columns: Sequence[str] | str | None = None,
+        *,
+        good: bool = False,
     ) -> Result:
         """Return the DIA sources of one object in order of time, by SQLite's index.
 
@@ -132,7 +142,7 @@ class Rerun:
             return rows.many("dia_source", "diaObjectId", object_id, columns, good=good)
 
     def forced_sources_for_object(
-        self, object_id: int, columns: Sequence[str] | None = None
+        self, object_id: int | str, columns: Sequence[str] | str | None = None
     ) -> Result:
         """Return the forced photometry of one object in order of time, by SQLite's index.
 
@@ -148,7 +158,7 @@ class Rerun:
     def _select(
         self,
         view: str,
-        columns: Sequence[str] | None,
+        columns: Sequence[str] | str | None,
         filters: Mapping[str, Any],
         good: bool,
         where: str | None,
@@ -158,11 +168,28 @@ class Rerun:
         for column, wanted in filters.items():
             if wanted is None:
                 continue
-            value = plain_value(wanted)
-            many = [value] if isinstance(value, int | str) else [plain_value(v) for v in value]
+            parameters[column] = _wanted(column, wanted)
             conditions.append(f"list_contains(${column}, {column})")
-            parameters[column] = many
-        selected = ", ".join(quote_identifier(c) for c in columns) if columns else "*"
+        listed = [columns] if isinstance(columns, str) else columns
+        selected = ", ".join(quote_identifier(c) for c in listed) if listed else "*"
         relation = self._reruns.scope(self.name, view, where)
         kept = f" where {' and '.join(conditions)}" if conditions else ""
         return self._reruns.query(f"select {selected} from {relation}{kept}", parameters or None)
+
+
+def _wanted(column: str, values: Any) -> list[int] | list[str]:
+    """Return the visits, detectors or bands that are asked for, one or many.
+
+    Raises
+    ------
+    QueryError
+        Not whole numbers, or for ``band`` not texts.
+    """
+    plain = plain_value(values)
+    many = list(plain) if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]
+    if column != "band":
+        return [whole_number(value, column) for value in many]
+    wrong = [value for value in many if not isinstance(value, str)]
+    if wrong:
+        raise QueryError(f"band is {wrong[0]!r}; a name such as 'g' is wanted, or several")
+    return many

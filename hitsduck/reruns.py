@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from hitsduck import attaching, guard, inspection, views
+from hitsduck import attaching, guard, inspection, suggestions, views
 from hitsduck.attaching import AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.complaints import explained
 from hitsduck.connection import Connection, Parameters, Tracer, translated
-from hitsduck.errors import HitsduckError, QueryError, RerunNameError
+from hitsduck.errors import BadValueError, HitsduckError, QueryError, RerunNameError
 from hitsduck.information import info_of
 from hitsduck.lookup import Lookup
 from hitsduck.quoting import quote_identifier, quote_text
@@ -350,8 +350,11 @@ class Reruns:
             self._makers[name].ensure(view)
         base = quote_identifier(name)
         # Binds the condition, so that an unknown column is told before anything else.
-        connection.execute(f"select 1 from {base}.dia_source where (\n{where}\n) limit 0")
-        kind = connection.execute(f"select (\n{where}\n) from {base}.dia_source limit 0")
+        try:
+            connection.execute(f"select 1 from {base}.dia_source where (\n{where}\n) limit 0")
+            kind = connection.execute(f"select (\n{where}\n) from {base}.dia_source limit 0")
+        except (QueryError, BadValueError) as error:
+            raise suggestions.condition_refused(where, error) from error
         found = [str(column[1]) for column in kind.description or ()]
         if found != ["BOOLEAN"]:
             raise QueryError(f"the condition {where!r} is neither true nor false, but {found[0]}")
@@ -421,8 +424,8 @@ class Reruns:
             ``detectors``, ``bands``, ``first_mjd_tai``, ``last_mjd_tai``,
             ``moments_unit``, ``moments_found_by``, ``psf_moments``,
             ``median_seeing_arcsec``, ``mean_seeing_arcsec``, ``n_null_flags``, ``n_bad_positions``,
-            ``n_null_visits``, ``n_without_object``, ``unread_columns`` and
-            ``is_private_copy``.
+            ``n_null_visits``, ``n_without_object``, ``unread_columns``,
+            ``is_simulated`` (by hitsduck) and ``is_private_copy``.
         """
         return [info_of(self, rerun) for rerun in self._attached.values()]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hitsduck.errors import MissingPackageError
+
 if TYPE_CHECKING:
     import astropy.table
     import pandas as pd
@@ -82,8 +84,19 @@ class Result:
 
         Whole numbers with a NULL among them become a nullable integer column: as
         floats, which pandas would make of them, large ids lose their last digits.
+
+        Raises
+        ------
+        MissingPackageError
+            pandas, which hitsduck itself does not need, is not installed.
         """
-        import pandas
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingPackageError(
+                "the package pandas is not installed; `python -m pip install pandas`, or take "
+                ".polars(), .arrow() or .astropy()"
+            ) from error
         import pyarrow
 
         nullable = {

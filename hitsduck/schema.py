@@ -35,6 +35,7 @@ FLAG_SETS: Mapping[str, tuple[str, ...]] = {
 }
 DEFAULT_FLAG_SET = "dm25125"
 
+_PIXEL = "pixelFlags_"
 #: BOOLEAN columns of DiaSource that describe a source and are no quality flag.
 NOT_FLAGS = frozenset({"isDipole", "isNegative", "dipoleFitAttempted"})
 
@@ -85,6 +86,17 @@ def _older_names() -> dict[tuple[str, str], tuple[_OlderName, ...]]:
         older = _OlderName(row["name"], row["conversion"], row["timescale"])
         found.setdefault((row["table"], row["column"]), []).append(older)
     return {key: tuple(names) for key, names in found.items()}
+
+
+def older_names() -> list[tuple[str, str]]:
+    """Return (older name, name of today) of every column, those of DiaSource first."""
+    pairs = [
+        (table, older.name, column)
+        for (table, column), names in _older_names().items()
+        for older in names
+    ]
+    pairs.sort(key=lambda pair: pair[0] != "DiaSource")
+    return [(older, column) for _, older, column in pairs]
 
 
 @cache
@@ -274,7 +286,7 @@ def resolve_flags(bad_flags: str | Sequence[str]) -> tuple[str, tuple[str, ...]]
     known = flag_names()
     resolved = []
     for name in bad_flags:
-        match = next((flag for flag in (name, f"pixelFlags_{name}") if flag in known), None)
+        match = next((flag for flag in (name, _PIXEL + name) if flag in known), None)
         if match is None:
             raise FlagError(_unknown_flag(name, known))
         if match not in resolved:
@@ -284,11 +296,15 @@ def resolve_flags(bad_flags: str | Sequence[str]) -> tuple[str, tuple[str, ...]]
 
 def _unknown_flag(name: str, known: Sequence[str]) -> str:
     candidates = {flag: flag for flag in known}
-    candidates |= {flag.removeprefix("pixelFlags_"): flag for flag in known}
+    candidates |= {flag.removeprefix(_PIXEL): flag for flag in known}
     candidates |= {name: name for name in FLAG_SETS}
     close = difflib.get_close_matches(name, list(candidates), n=1)
-    hint = f"; did you mean {candidates[close[0]]}?" if close else ""
+    close = close or [known for known in candidates if name and known.startswith(name)]
+    hint = f", did you mean {candidates[close[0]]}?" if close else ""
+    # Most flags share their beginning, which may be left out: so the list is short.
+    pixel = [flag.removeprefix(_PIXEL) for flag in known if flag.startswith(_PIXEL)]
+    others = [flag for flag in known if not flag.startswith(_PIXEL)]
     return (
-        f"unknown flag or flag set {name!r}{hint} Known sets: {', '.join(FLAG_SETS)}; "
-        f"known flags: {', '.join(known)}"
+        f"unknown flag or flag set {name!r}{hint} (known sets: {', '.join(FLAG_SETS)}; known "
+        f"flags: {', '.join(pixel)}, with or without {_PIXEL} before; {', '.join(others)})"
     )

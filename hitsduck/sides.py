@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from hitsduck import guard, views
+from hitsduck import guard, suggestions, views
 from hitsduck.errors import QueryError, RerunChangedError
 from hitsduck.quoting import quote_identifier
 
@@ -98,10 +98,9 @@ class Side:
                     self._read(view, {name: quote_identifier(name) for name in of_view})
                     missing = [name for name in missing if name not in of_view]
             if missing:
-                raise QueryError(
-                    f"rerun {self.name!r}: no column {', '.join(missing)}; there are: "
-                    f"{', '.join(self.column_names())}"
-                )
+                known = self.column_names()
+                told = [suggestions.unknown_column(n, known, _SOURCE_VIEWS[0]) for n in missing]
+                raise QueryError(f"rerun {self.name!r}: {'; '.join(told)}")
             return pl.DataFrame([self._columns[name] for name in asked])
 
     @staticmethod

@@ -182,7 +182,8 @@ def test_a_folder_without_an_apdb_says_what_was_looked_for(tmp_path: Path, other
             (folder / name).write_text("nothing")
     with pytest.raises(RerunNotFoundError) as error:
         counted(folder)
-    one_line(error, folder, "association.db", "name the SQLite file itself")
+    held = f"it holds {', '.join(sorted(others)) or 'nothing'};"
+    one_line(error, folder, "association.db", held, "name the SQLite file itself")
 
 
 def test_a_folder_with_several_apdbs_lists_them(tmp_path: Path):
@@ -613,6 +614,36 @@ def test_a_lock_that_comes_after_opening_names_the_file(
         ):
             reruns.counts()  # DuckDB itself waits 5 s for the lock
     one_line(error, path, "is locked by a process that writes it")
+
+
+def test_a_wal_alone_in_a_folder_is_named(tmp_path: Path):
+    (tmp_path / "association.db-wal").write_bytes(b"7" * 4096)
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(RerunNotFoundError) as error:
+        counted(tmp_path)
+    one_line(
+        error,
+        "it holds association.db-wal, notes.txt",
+        "(association.db-wal is of use only beside association.db, which is missing)",
+    )
+
+
+def test_an_apdb_whose_tables_are_in_its_wal_alone_is_found_in_its_folder(tmp_path: Path):
+    whole = apdb(tmp_path / "whole.db")
+    with closing(sqlite3.connect(whole)) as connection:
+        script = "\n".join(connection.iterdump())
+    folder = tmp_path / "rerun"
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "run.db")) as writer:
+        writer.execute("pragma journal_mode = wal")
+        writer.execute("pragma wal_autocheckpoint = 0")
+        writer.executescript(script)
+        with closing(sqlite3.connect(f"file:{folder}/run.db?immutable=1", uri=True)) as main:
+            assert main.execute("select count(*) from sqlite_master").fetchone() == (0,)
+        before = snapshot(folder)
+        with pytest.warns(RerunCopyWarning):
+            assert counted(folder) == [3, 3, 3, 3]
+        assert snapshot(folder) == before
 
 
 def wal(path: Path) -> Path:

@@ -242,6 +242,30 @@ def test_integrity_names_what_contradicts_itself(hitsduck, apdb):
     assert any("13" in example for example in named["examples"])
 
 
+def test_integrity_for_a_person_ends_with_the_definition_and_the_files(hitsduck, apdb):
+    status, out, _ = hitsduck("integrity", apdb)
+    assert status == 0
+    table, _, footer = out.partition("\n\n")
+    assert "good source: none of bad, suspect, saturatedCenter (dm25125)" in footer
+    assert footer.endswith(f"Apr2020: {apdb}\n")
+    # No metadata table says how often each object was seen: why is said below, not in a cell.
+    assert str(apdb) not in table
+
+
+def test_integrity_says_once_why_checks_were_not_made(hitsduck, shared):
+    path = shared / "data" / "apdb" / "packed-2021.sqlite3"
+    status, out, _ = hitsduck("integrity", path)
+    assert status == 0
+    assert out.count("visit and detector cannot be told") == 1
+    assert "outside_detector_area, repeated_detections: rerun 'packed-2021'" in out
+
+
+def test_src_counts_for_a_person_ends_with_the_files(hitsduck, apdb, later):
+    status, out, _ = hitsduck("src-counts", apdb, later)
+    assert status == 0
+    assert out.endswith(f"Apr2020: {apdb}\nMay2020: {later}\n")
+
+
 def test_src_counts_of_simulated_reruns_are_the_same(hitsduck, tmp_path):
     hitsduck("simulate", tmp_path, "--preset", "small")
     status, out, _ = hitsduck("src-counts", tmp_path / "Apr2020", tmp_path / "Jun2020", "--json")
@@ -268,8 +292,24 @@ def test_info_as_json_says_how_things_are_known(hitsduck, apdb):
 def test_info_for_a_person_names_the_instrument_and_the_definition(hitsduck, apdb):
     status, out, _ = hitsduck("info", apdb)
     assert status == 0
-    assert "DECam (by metadata)" in out
+    assert "DECam (by the file's metadata)" in out
+    assert "simulated" not in out
     assert "pixelFlags_saturatedCenter (dm25125)" in out
+
+
+def test_info_says_that_a_file_is_simulated(hitsduck, apdb, tmp_path):
+    hitsduck("simulate", tmp_path / "sim", "--preset", "small", "--src-catalogs", "none")
+    simulated = tmp_path / "sim" / "Apr2020"
+    _, out, _ = hitsduck("info", simulated)
+    assert f"{simulated}/association.db (simulated by hitsduck: no telescope" in out
+    _, out, _ = hitsduck("info", simulated, f"other={apdb}", "--json")
+    assert [found["is_simulated"] for found in json.loads(out)] == [True, False]
+
+
+def test_info_names_the_cameras_that_fit_where_several_do(hitsduck, shared):
+    _, out, _ = hitsduck("info", shared / "data" / "apdb" / "imsim-2023-packed.sqlite3")
+    assert "not known: LSSTCam and LSSTCam-imSim fit this file; state one with --instrument" in out
+    assert "ambiguous" not in out
 
 
 def test_sql_prints_every_row_as_table_csv_and_json(hitsduck, apdb):
@@ -286,6 +326,14 @@ def test_sql_prints_every_row_as_table_csv_and_json(hitsduck, apdb):
     ]
     _, out, _ = hitsduck("sql", apdb, query, "--format", "json")
     assert [row["diaSourceId"] for row in json.loads(out)] == [1, 2, 3]
+
+
+def test_sql_takes_json_as_the_other_commands_do(hitsduck, apdb):
+    query = "select diaSourceId from dia_source order by 1"
+    status, out, _ = hitsduck("sql", apdb, query, "--json")
+    assert status == 0
+    assert json.loads(out) == [{"diaSourceId": number} for number in (1, 2, 3)]
+    assert hitsduck("sql", apdb, query, "--format", "json")[1] == out
 
 
 def test_sql_writes_parquet(hitsduck, apdb, tmp_path):
@@ -338,6 +386,17 @@ def test_a_wide_table_is_not_cut(hitsduck, apdb):
         (["counts", "a={apdb}", "A={apdb}"], "case"),
         (["counts", "{apdb}", "--where", "1; select 2"], "1; select 2"),
         (["counts", "{apdb}", "--memory-limit", "much"], "much"),
+        (["counts", "{apdb}", "--memory-limit", "2"], "2GB say"),
+        (["counts", "{apdb}", "--where", "psFlux > 3"], "error: the condition 'psFlux > 3': "),
+        (["compare", "{apdb}", "B={apdb}", "--by", "dtector"], "did you mean detector? (all: "),
+        (["compare", "{apdb}", "B={apdb}", "--by", "ra +"], "is no expression on dia_source"),
+        (["compare", "{apdb}", "B={apdb}", "--by", "nothing"], 'sql RERUN "describe dia_source"'),
+        (["compare", "{apdb}", "B={apdb}", "--radius-arcsec", "-1"], "not -1.0 (--radius-arcsec)"),
+        (["explain", "{apdb}", "B={apdb}", "--extra", "a=ccd"], "did you mean detector?"),
+        (["sql", "{apdb}", "select 1 from DiaSource"], "did you mean dia_source?"),
+        (["sql", "{apdb}", "select $v"], "--param NAME=VALUE"),
+        (["chart", "counts", "{apdb}", "--rerun", "Z", "--output", "c.html"], "called 'Z'"),
+        (["compare", "{apdb}", "B={apdb}", "--output", "/proc/nowhere"], "/proc/nowhere: cannot"),
     ],
 )
 def test_an_error_of_ours_is_one_line_and_status_1(hitsduck, apdb, arguments, words):
@@ -350,7 +409,14 @@ def test_an_error_of_ours_is_one_line_and_status_1(hitsduck, apdb, arguments, wo
 
 
 @pytest.mark.parametrize(
-    "arguments", [["counts"], ["compare", "one"], ["unknown"], ["counts", "--nonsense"]]
+    "arguments",
+    [
+        ["counts"],
+        ["compare", "one"],
+        ["unknown"],
+        ["counts", "--nonsense"],
+        ["compare", "one", "two", "--edge-within", "-1"],
+    ],
 )
 def test_a_wrong_call_is_status_2(hitsduck, arguments):
     status, _, err = hitsduck(*arguments)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apdb_files import GENERATIONS, make_apdb
@@ -15,6 +16,7 @@ from apdb_files import GENERATIONS, make_apdb
 import hitsduck
 from hitsduck import inspection
 from hitsduck.errors import (
+    IncompleteWarning,
     NotAnApdbError,
     RerunChangedError,
     RerunCopyWarning,
@@ -39,6 +41,15 @@ def test_a_file_is_taken_as_it_is_named(tmp_path: Path):
     path.write_bytes(b"not looked at yet")
     assert inspection.find_apdb(path) == path
     assert inspection.find_apdb(str(path)) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("x" * 5000, "File name too long"), (None, "None is no path"), (7, "7 is no path")],
+)
+def test_what_can_be_no_path_is_told(path: Any, said: str):
+    with pytest.raises(RerunNotFoundError, match=said):
+        inspection.find_apdb(path)
 
 
 def test_a_link_to_a_file_is_kept_as_the_user_named_it(tmp_path: Path):
@@ -140,7 +151,12 @@ def test_tables_and_columns_are_found_under_any_prefix(
 def test_the_tables_without_a_prefix_go_before_those_with_one(tmp_path: Path):
     path = make_apdb(tmp_path / "a.db", sources=[SOURCE])
     change(path, "create table old_DiaSource (a)", "create table old_DiaObject (a)")
-    assert inspection.inspect(path).prefix == ""
+    with pytest.warns(IncompleteWarning) as given:
+        found = inspection.inspect(path)
+    assert found.prefix == ""
+    (message,) = [str(warning.message) for warning in given]
+    assert message.startswith(f"{path}: its tables DiaSource and DiaObject are read")
+    assert "old_DiaSource" in message
 
 
 def test_an_apdb_of_views_is_an_apdb(tmp_path: Path):

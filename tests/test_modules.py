@@ -56,6 +56,7 @@ ORDER = (
     ("crossmatch_search",),
     ("crossmatch_sky",),
     ("lookup",),
+    ("suggestions",),
     ("attaching", "guard", "views"),
     ("results",),
     ("connection",),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -25,11 +27,13 @@ from hitsduck.errors import (
     FlagError,
     FlagWarning,
     HitsduckError,
+    MissingPackageError,
     QueryError,
     RerunNameError,
     ResultNotFoundError,
 )
 from hitsduck.opening import rerun_name
+from hitsduck.schema import flag_names
 
 DECAM = {"instrument": "DECam"}
 SOURCE = {
@@ -255,6 +259,41 @@ def test_what_is_no_name_is_refused(tmp_path: Path, name: Any):
         hitsduck.open_reruns({name: apdb(tmp_path / "a.db")})
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "None names no rerun; give {name: path}"),
+        (5, "5 names no rerun"),
+        ([None], "None is no path"),
+        ({"A": None}, "None is no path"),
+        ({"A": 5}, "5 is no path"),
+    ],
+)
+def test_what_is_no_path_is_refused(given: Any, said: str):
+    with pytest.raises(HitsduckError) as error:
+        hitsduck.open_reruns(given)
+    one_line(error, said)
+
+
+@pytest.mark.parametrize("limit", ["2", 2])
+def test_a_memory_limit_without_a_unit_is_told_how_to_write_it(rows_file: Path, limit: Any):
+    with pytest.raises(HitsduckError) as error:
+        hitsduck.open_reruns({"A": rows_file}, memory_limit=limit)
+    one_line(
+        error,
+        f"DuckDB refuses memory_limit (--memory-limit) {limit!r}: ",
+        "give the memory with its unit, 2GB say",
+    )
+
+
+def test_the_public_names_are_listed_before_they_are_used():
+    program = "import hitsduck; print(*dir(hitsduck))"
+    printed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert set(hitsduck.__all__) <= set(printed.split())
+
+
 @pytest.mark.parametrize("nothing", [{}, [], ()])
 def test_no_rerun_at_all_is_refused(nothing: Any):
     with pytest.raises(RerunNameError, match="no rerun is given"):
@@ -454,11 +493,38 @@ def test_sources_hold_every_documented_column_by_default(rerun: Any):
     assert len(columns) == len(set(columns))
 
 
-@pytest.mark.parametrize("method", ["sources", "objects"])
-def test_an_unknown_column_is_refused_with_a_hint(rerun: Any, method: str):
+@pytest.mark.parametrize(("method", "meant"), [("sources", "psfFlux"), ("objects", "r_psfFluxMax")])
+def test_an_unknown_column_is_refused_with_a_hint(rerun: Any, method: str, meant: str):
+    misspelt = meant.replace("Flux", "Flx")
     with pytest.raises(QueryError) as error:
-        getattr(rerun, method)(["diaObjectID", "psfFlx"])
-    one_line(error, '"psfFlx" not found')
+        getattr(rerun, method)(["diaObjectID", misspelt])
+    one_line(error, f'"{misspelt}" not found; did you mean {meant}?', "describe")
+
+
+def test_one_column_may_be_named_alone(rerun: Any):
+    assert rerun.sources("band").columns == ["band"]
+    assert rerun.objects("ra").columns == ["ra"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"visit": "all"}, "visit is 'all' (str); a whole number is wanted"),
+        ({"visit": [410985, 1.5]}, "visit is 1.5 (float); a whole number is wanted"),
+        ({"detector": 5.0}, "detector is 5.0 (float); a whole number is wanted"),
+        ({"band": 3}, "band is 3; a name such as 'g' is wanted"),
+    ],
+)
+def test_a_visit_detector_or_band_of_another_kind_is_refused(
+    rerun: Any, wanted: dict[str, Any], said: str
+):
+    with pytest.raises(QueryError) as error:
+        rerun.sources(**wanted)
+    one_line(error, said)
+
+
+def test_a_visit_may_be_a_text_of_digits(rerun: Any):
+    assert rerun.sources(visit="410985").rows() == rerun.sources(visit=410985).rows()
 
 
 def test_a_name_of_a_column_is_never_sql(rerun: Any):
@@ -530,6 +596,34 @@ def test_an_unknown_id_is_an_error_that_names_the_file(
         getattr(rerun, kind)(number)
     one_line(error, "'rows'", str(rows_file), said)
     assert isinstance(error.value, KeyError)
+
+
+@pytest.mark.parametrize(
+    "value", [None, 1.5, 11.0, "11.0", "eleven", "", "1e3", "\u0661", b"11", [11], np.float64(11)]
+)
+@pytest.mark.parametrize(
+    ("method", "column"),
+    [
+        ("source", "diaSourceId"),
+        ("object", "diaObjectId"),
+        ("sources_for_object", "diaObjectId"),
+        ("forced_sources_for_object", "diaObjectId"),
+    ],
+)
+def test_what_is_no_whole_number_is_no_id(rerun: Any, method: str, column: str, value: Any):
+    with pytest.raises(QueryError) as error:
+        getattr(rerun, method)(value)
+    one_line(error, f"{column} is {value!r} ({type(value).__name__}); a whole number is wanted")
+
+
+def test_an_id_may_be_a_text_as_csv_files_hold_it(rerun: Any):
+    assert rerun.source("7") == rerun.source(7)
+    assert rerun.object(f" {LARGE_ID}\n")["diaObjectId"] == LARGE_ID
+    assert rerun.sources_for_object(str(LARGE_ID), "diaSourceId").rows() == [
+        {"diaSourceId": 11},
+        {"diaSourceId": 10},
+    ]
+    assert len(rerun.forced_sources_for_object("11")) == 2
 
 
 def test_the_sources_of_an_object_come_in_order_of_time(rerun: Any):
@@ -639,7 +733,18 @@ def test_a_value_is_never_sql(opened: hitsduck.Reruns):
         ("select $a as a", {"a": 1, "b": 2}, "excess parameters: b"),
         ("select $a as a", {"a": object()}, "Unable to transform python value"),
         ("select nothing from dia_source", {}, '"nothing" not found'),
-        ("select * from dia_sorce", {}, 'Did you mean "dia_source"'),
+        ("select * from dia_sorce", {}, "did you mean dia_source?"),
+        ("select * from DiaSource", {}, "did you mean dia_source?"),
+        ("select * from rows.DiaObject", {}, "did you mean dia_object?"),
+        ("select * from DiaForcedSource", {}, "did you mean dia_forced_source?"),
+        ("select * from nothing_like_it", {}, 'hitsduck sql RERUN "show tables"'),
+        ("select * from June.dia_source", {}, "no rerun is called 'June'; open: rows"),
+        ("select psFlux from dia_source", {}, "did you mean psfFlux?"),
+        ("select s.filterName from dia_source as s", {}, "did you mean band?"),
+        ("select * exclude (decl) from dia_source", {}, "did you mean dec?"),
+        ("select edge_distance_px from dia_source", {}, "it is a column of dia_source_edge"),
+        ("with t as (select 1 as a) select zzz from t", {}, "there are a (all"),
+        ("select 1 where 2 = $n", {}, "give each (--param NAME=VALUE"),
         ("select 1 as a, 2 as a", {}, "two columns are called a; name each with `as`"),
         (
             "select * from dia_source as l join dia_source as r on l.visit = r.visit",
@@ -694,6 +799,16 @@ def test_arrow_and_polars_keep_types_ids_and_nulls(opened: hitsduck.Reruns):
         "night": pl.Date,
     }
     assert frame["diaObjectId"].to_list() == [13, 13, None, 14, LARGE_ID]
+
+
+def test_without_pandas_the_package_to_install_is_named(
+    opened: hitsduck.Reruns, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "pandas", None)  # as if it were not installed
+    with pytest.raises(MissingPackageError) as error:
+        opened.counts().pandas()
+    one_line(error, "the package pandas is not installed; `python -m pip install pandas`")
+    assert isinstance(error.value, ImportError)
 
 
 def test_pandas_loses_no_digit_of_an_id_beside_a_null(opened: hitsduck.Reruns):
@@ -814,8 +929,22 @@ def test_counts_under_a_condition_are_those_of_sqlite(
         ("ra > 1 -- )\n) or (true", "syntax error"),
         ("ra > 1 /*", "unterminated"),
         ("'", "unterminated"),
-        ("nothing > 1", '"nothing" not found'),
-        ("edge_distance_px < 9", '"edge_distance_px" not found'),
+        ("nothing > 1", "the condition 'nothing > 1': column \"nothing\" not found ("),
+        ("nothing > 1", 'hitsduck sql RERUN "describe dia_source"'),
+        ("edge_distance_px < 9", '"edge_distance_px" not found; it is a column of dia_source_edge'),
+        ("visitt = 1", "the condition 'visitt = 1': column \"visitt\" not found"),
+        ("visitt = 1", "did you mean visit?"),
+        ("ccd = 5", "did you mean detector?"),
+        ("filterName = 'g'", "did you mean band?"),
+        ("decl > 1", "did you mean dec?"),
+        ("abs(psFlux) > 1", "did you mean psfFlux?"),
+        ("dia_source.psFlux > 1", "did you mean psfFlux?"),
+        ("midPointTai > 1", "did you mean midpointMjdTai?"),
+        ("htmId20 = 1", "did you mean pixelId?"),
+        ("ra = 'abc'", "compares what cannot be compared"),
+        ("random() < 0.5", "random() gives another value each time"),
+        ("ra > 1 and 2 * RANDOM() < 1", "hash(diaSourceId) % 10 = 0"),
+        ("list_contains([uuid()], band)", "uuid() gives another value each time"),
         ("dia_object.ra > 1", '"dia_object" not found'),
         ("ra in (select ra from dia_source)", "holds a subquery"),
         ("exists (select 1)", "holds a subquery"),
@@ -829,7 +958,7 @@ def test_counts_under_a_condition_are_those_of_sqlite(
         ("[ra > 1]", "neither true nor false, but BOOLEAN[]"),
         ("count(*) > 1", "cannot contain aggregates"),
         ("row_number() over () > 1", "cannot contain window functions"),
-        ("ra > $x", "Values were not provided"),
+        ("ra > $x", "a condition takes no parameters"),
         ("ra > ?", "Values were not provided"),
         ("ra > 1 group by ra", "syntax error"),
         ("ra > 1 order by ra", "syntax error"),
@@ -853,6 +982,13 @@ def test_a_refused_condition_leaves_everything_usable(opened: hitsduck.Reruns):
             opened["rows"].sources(where="nothing > 1")
     assert len(opened["rows"].sources(where="visit > 1")) == 12
     assert opened.sql("select count(*) as n from dia_source").rows() == [{"n": 12}]
+
+
+def test_a_sample_by_hash_is_the_same_each_time(opened: hitsduck.Reruns):
+    # random() is refused for this: sources and good sources would be other ones.
+    (counts,) = opened.counts(where="hash(diaSourceId) % 2 = 0").rows()
+    assert 0 < counts["n_dia_sources"] < 12
+    assert len(opened["rows"].sources(where="hash(diaSourceId) % 2 = 0")) == counts["n_dia_sources"]
 
 
 def test_a_condition_is_bound_to_each_rerun(tmp_path: Path):
@@ -918,13 +1054,15 @@ def test_a_null_flag_is_not_good_and_is_counted(tmp_path: Path, generation: str)
         ("pixelFlags_sad", "did you mean pixelFlags_bad?"),
         (["bad", "pixelflags_edge"], "did you mean pixelFlags_edge?"),
         ("dm25126", "did you mean dm25125?"),
-        ("xyz", "Known sets: dm25125, analysis_ap"),
+        ("xyz", "'xyz' (known sets: dm25125, analysis_ap; known flags: bad, cr, "),
+        ("satur", "did you mean pixelFlags_saturated?"),
     ],
 )
 def test_an_unknown_flag_lists_the_known_ones_with_a_hint(tmp_path: Path, flags: Any, hint: str):
     with pytest.raises(FlagError) as error:
         hitsduck.open_reruns({"A": apdb(tmp_path / "a.db")}, bad_flags=flags)
-    one_line(error, hint, "pixelFlags_saturatedCenter")
+    one_line(error, hint, ", saturatedCenter,", "with or without pixelFlags_ before")
+    assert all(flag.removeprefix("pixelFlags_") in str(error.value) for flag in flag_names())
 
 
 def test_a_flag_that_a_generation_lacks_is_skipped_with_a_warning(tmp_path: Path):

@@ -15,7 +15,7 @@ from hitsduck.cli.options import (
     opening_options,
     reruns_argument,
 )
-from hitsduck.cli.printing import print_json, print_table
+from hitsduck.cli.printing import files_text, footer_text, print_json, print_table
 
 
 @cli.command()
@@ -24,8 +24,10 @@ from hitsduck.cli.printing import print_json, print_table
 @opening_options
 def integrity(reruns: Sequence[str], as_json: bool, **options: Any) -> None:
     """Look for what contradicts itself: duplicate ids, lost objects, wrong positions ..."""
-    with opened_reruns(reruns, options) as opened, busy("checking"):
-        found = opened.integrity().rows()
+    with opened_reruns(reruns, options) as opened:
+        with busy("checking"):
+            found = opened.integrity().rows()
+        footer = footer_text(opened, None)
     if as_json:
         print_json(
             [
@@ -42,13 +44,27 @@ def integrity(reruns: Sequence[str], as_json: bool, **options: Any) -> None:
                 row["rerun"],
                 row["check"],
                 "not checked" if row["count"] is None else f"{row['count']:,}",
-                "; ".join(row["examples"]) or row["reason"] or "",
+                "; ".join(row["examples"]),
             ]
             for row in found
         ],
         right=2,
         left_again=3,
     )
+    click.echo()
+    for reason, checks in _reasons(found).items():
+        click.echo(f"{', '.join(checks)}: {reason}")
+    click.echo(footer)
+
+
+def _reasons(found: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return {why a check could not be made, or what to know of it: checks}."""
+    reasons: dict[str, list[str]] = {}
+    for row in found:
+        if row["reason"]:
+            checks = reasons.setdefault(row["reason"], [])
+            checks += [row["check"]] if row["check"] not in checks else []
+    return reasons
 
 
 @cli.command("src-counts")
@@ -60,7 +76,7 @@ def src_counts(reruns: Sequence[str], as_json: bool, **options: Any) -> None:
     with opened_reruns(reruns, options) as opened:
         with busy("reading headers"):
             counts = opened.src_counts()
-        names = opened.names
+        names, footer = opened.names, files_text(opened)
     if as_json:
         print_json(counts.rows())
         return
@@ -73,6 +89,7 @@ def src_counts(reruns: Sequence[str], as_json: bool, **options: Any) -> None:
         right=0,
     )
     click.echo(f"\n{counts.verdict()}")
+    click.echo(f"rows of the src catalogues beside each APDB, whether good or not\n{footer}")
 
 
 def _src_cell(row: dict[str, Any], name: str) -> str:

@@ -62,7 +62,13 @@ def _pair_options(command: Command) -> Command:
             "of LEFT, of RIGHT; all: every pair.",
         ),
         click.option("--all", "every", is_flag=True, help="Every source, not only good ones."),
-        click.option("--edge-within", type=float, default=32.0, show_default=True, metavar="PX"),
+        click.option(
+            "--edge-within",
+            type=click.FloatRange(min=0),
+            default=32.0,
+            show_default=True,
+            metavar="PX",
+        ),
     )
     for option in reversed(options):
         command = option(command)

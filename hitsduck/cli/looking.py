@@ -45,16 +45,18 @@ def info(reruns: Sequence[str], as_json: bool, **options: Any) -> None:
 
 
 def _print_info(rerun: dict[str, Any]) -> None:
-    instrument = rerun["instrument"] or "not known: " + " or ".join(rerun["instrument_candidates"])
     flags = ", ".join(rerun["bad_flags"])
     recorded = rerun["schema_version"] or "none"
     skipped = rerun["skipped_flags"]
     lines = {
         "path": rerun["path"]
-        + (" (read through a private copy)" if rerun["is_private_copy"] else ""),
+        + (" (read through a private copy)" if rerun["is_private_copy"] else "")
+        + (
+            " (simulated by hitsduck: no telescope took any of it)" if rerun["is_simulated"] else ""
+        ),
         "generation": f"{rerun['generation']} (schema recorded: {recorded})",
         "table prefix": rerun["prefix"] or "none",
-        "instrument": f"{instrument} (by {rerun['instrument_found_by']})",
+        "instrument": _instrument(rerun),
         "flag encoding": rerun["flag_encoding"],
         "good": f"none of {flags} ({rerun['flag_set']})"
         + (f"; lacking in this file: {', '.join(skipped)}" if skipped else ""),
@@ -63,7 +65,10 @@ def _print_info(rerun: dict[str, Any]) -> None:
         "detectors": _many(rerun["detectors"]),
         "bands": ", ".join(rerun["bands"]) or "none recorded",
         "MJD (TAI)": _span(rerun["first_mjd_tai"], rerun["last_mjd_tai"]),
-        "moments unit": f"{rerun['moments_unit'] or 'not known'} (by {rerun['moments_found_by']})",
+        "moments unit": (
+            f"{rerun['moments_unit'] or 'not known'} "
+            f"({_BY.get(rerun['moments_found_by'], rerun['moments_found_by'])})"
+        ),
         "psf_moments": rerun["psf_moments"],
         "seeing": _seeing(rerun),
         "not usable": (
@@ -79,6 +84,25 @@ def _print_info(rerun: dict[str, Any]) -> None:
     click.echo(rerun["rerun"])
     for key, value in lines.items():
         click.echo(f"  {key:<17} {value}")
+
+
+#: How a thing is known -> in words.
+_BY = {
+    "metadata": "by the file's metadata",
+    "stated": "as you stated",
+    "ids": "by the ids, which fit no other camera",
+    "values": "by the PSF sizes",
+    "values (both units possible)": "by the PSF sizes, which are possible in both units",
+    "no values": "no PSF sizes to tell it by",
+}
+
+
+def _instrument(rerun: dict[str, Any]) -> str:
+    found = rerun["instrument"]
+    if found:
+        return f"{found} ({_BY.get(rerun['instrument_found_by'], rerun['instrument_found_by'])})"
+    fitting = rerun["instrument_candidates"]
+    return f"not known: {' and '.join(fitting)} fit this file; state one with --instrument"
 
 
 def _many(values: list[int] | None) -> str:
@@ -155,6 +179,7 @@ def _counted(value: int, first: int, is_first: bool) -> str:
     default="table",
     show_default=True,
 )
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @click.option(
     "--param", "params", multiple=True, metavar="NAME=VALUE", help="Value for $NAME in the query."

@@ -85,8 +85,12 @@ def footer_text(reruns: Reruns, where: str | None) -> str:
     ]
     if where is not None:
         lines.append(f"where: {where}")
-    lines += [f"{name}: {reruns[name].path}" for name in reruns]
-    return "\n".join(lines)
+    return "\n".join([*lines, files_text(reruns)])
+
+
+def files_text(reruns: Reruns) -> str:
+    """Return which file each rerun is read from."""
+    return "\n".join(f"{name}: {reruns[name].path}" for name in reruns)
 
 
 def write_text(output: Path | None, text: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from hitsduck import inspection
 from hitsduck.errors import SimulationError
 from hitsduck.quoting import quote_identifier
 from hitsduck.simulator.htm import htm_index
@@ -27,8 +28,8 @@ from hitsduck.simulator.layouts import (
     packed_bits,
 )
 
-#: In the header of every SQLite file written here: the ASCII letters "HDSM".
-APPLICATION_ID = 0x4844534D
+#: In the header of every SQLite file written here.
+APPLICATION_ID = inspection.SIMULATED_ID
 
 _CHUNK = 50_000
 _MJD_UNIX = 40587
