@@ -394,25 +394,38 @@ class Comparison:
 
     def decomposition(self) -> Decomposition:
         """Return the net change in sources and the parts that add up to it."""
-        unusable = {
+        unusable = self._unusable_elsewhere
+        counts = self.counts() | {"coverage": coverage_counts(self._coverage)}
+        return Decomposition.of(counts, unusable=unusable["right"] - unusable["left"])
+
+    @cached_property
+    def _unusable_elsewhere(self) -> dict[str, int]:
+        """Sources of each side without a position, but for those on images only it has."""
+        return {
             name: n_elsewhere(
                 each.side.frame(*IMAGE)[each.rows.filter((each.why == UNUSABLE).fill_null(False))],
                 self._coverage.filter(pl.col("side") == name),
             )
             for name, each in self._matching.compared.items()
         }
-        counts = self.counts() | {"coverage": coverage_counts(self._coverage)}
-        return Decomposition.of(counts, unusable=unusable["right"] - unusable["left"])
 
     def verdict(self, *, within_px: float = EDGE_WITHIN_PX) -> str:
         """Say in one line what changed, and what the change is made of.
 
-        The parts are those of `hitsduck.verdict.Decomposition`, which add up to the
-        net change; the share at the edge is that of the increase.
+        Percentages are of the sources that are new (of those that are gone where the
+        number fell), and at the edge of the increase; see `hitsduck.verdict.verdict`.
         """
         edge = self.edges(within_px=within_px)
-        counts = self.counts() | {"good": self.good}
-        return verdict(counts, self.decomposition(), None if edge is None else edge.to_dict())
+        counts = self.counts() | {
+            "good": self.good,
+            "coverage": coverage_counts(self._coverage),
+        }
+        return verdict(
+            counts,
+            None if edge is None else edge.to_dict(),
+            unusable=self._unusable_elsewhere,
+            shares_images=not self.shared_images.is_empty(),
+        )
 
     def write(self, folder: str | os.PathLike[str], *, form: str = "parquet") -> dict[str, Path]:
         """Write the three lists, the most significant sources first.

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: A share of the change beyond this says less than the counts do.
-_LARGEST_SHARE = 2.0
+_ABSENT = {"right": "not detected before", "left": "no longer detected"}
 
 
 @dataclass(frozen=True)
@@ -68,20 +67,41 @@ class Decomposition:
             pairing=net - only,
         )
 
-    def parts(self) -> dict[str, int]:
-        """Return the parts that are not 0, in the words of the verdict."""
-        named = {
-            "not detected before" if self.detection > 0 else "no longer detected": self.detection,
-            "reflagged": self.reflagged,
-            "coverage": self.coverage,
-            "without a usable position": self.unusable,
-            "matched more than once": self.pairing,
-        }
-        return {words: number for words, number in named.items() if number}
+
+def unmatched_parts(summary: Mapping[str, Any], side: str, unusable: int = 0) -> dict[str, int]:
+    """Take apart the sources that only one rerun has, in the words of the verdict.
+
+    Parameters
+    ----------
+    summary : mapping
+        As `Comparison.summary` gives it.
+    side : {"left", "right"}
+        Whose: ``right`` are the new ones, ``left`` those that are gone.
+    unusable : int
+        Those without a position that lie on no image that only this rerun has.
+
+    Returns
+    -------
+    dict of str to int
+        The parts that are not 0; they add up to ``n_left_only`` or ``n_right_only``.
+    """
+    reflagged = summary[f"n_{side}_only_reflagged"]
+    coverage = summary["coverage"][f"n_sources_{side}_only"]
+    parts = {
+        _ABSENT[side]: summary[f"n_{side}_only"] - reflagged - coverage - unusable,
+        "reflagged": reflagged,
+        "coverage": coverage,
+        "without a usable position": unusable,
+    }
+    return {words: number for words, number in parts.items() if number}
 
 
 def verdict(
-    summary: Mapping[str, Any], change: Decomposition, edge: Mapping[str, Any] | None = None
+    summary: Mapping[str, Any],
+    edge: Mapping[str, Any] | None = None,
+    *,
+    unusable: Mapping[str, int] | None = None,
+    shares_images: bool = True,
 ) -> str:
     """Say in one line what changed, and what the change is made of.
 
@@ -89,69 +109,82 @@ def verdict(
     ----------
     summary : mapping
         As `Comparison.summary` gives it.
-    change : Decomposition
     edge : mapping, optional
         The keys ``within_px``, ``share_of_increase``, ``share_of_new``,
         ``area_share`` of an edge excess.
+    unusable : mapping, optional
+        ``left`` and ``right``: as for :func:`unmatched_parts`.
+    shares_images : bool
+        Whether any image is in both reruns.
 
     Returns
     -------
     str
-        The parts as percentages of the net change; rounded so that they add up to
-        100. As counts where a part is more than twice the net change.
+        The net change, and how many sources are new and gone. The percentages are those
+        of the new ones, or where the number fell of those that are gone: parts of a
+        whole, rounded so that they add up to 100. The share at the edge is that of the
+        increase where it is a part of it (between 0 and 1), else that of the sources not
+        detected before; each is named.
 
     Examples
     --------
-    >>> counts = {"n_left": 210712, "n_right": 229290, "n_left_only": 1422, "good": True}
-    >>> change = Decomposition(18578, 13190, 3716, 1672, 0, 0)
-    >>> verdict(counts | {"n_right_only": 20000}, change)
-    '+18,578 good sources (+8.8%): 71% not detected before, 20% reflagged, 9% coverage'
+    >>> counts = {"n_left": 210712, "n_right": 229290, "good": True,
+    ...     "n_right_only": 20451, "n_right_only_reflagged": 4090,
+    ...     "n_left_only": 1873, "n_left_only_reflagged": 0,
+    ...     "coverage": {"n_sources_left_only": 0, "n_sources_right_only": 1841}}
+    >>> verdict(counts)  # doctest: +NORMALIZE_WHITESPACE
+    '+18,578 good sources (+8.8%): 20,451 new, 1,873 gone; of the new 71% not detected
+    before, 20% reflagged, 9% coverage'
     """
     kind = "good sources" if summary["good"] else "sources"
-    line = _change(summary, change, kind)
+    line = _change(summary, unusable or {}, kind, shares_images)
     if summary.get("same_file"):
         line += "; both names are the same file"
     if edge is not None:
-        line += _at_the_edge(edge)
+        line += _at_the_edge(edge, summary["coverage"])
     return line
 
 
-def _change(summary: Mapping[str, Any], change: Decomposition, kind: str) -> str:
-    new, gone = summary["n_right_only"], summary["n_left_only"]
-    parts = change.parts()
-    if not change.net:
-        line = f"no net change in {kind} ({summary['n_right']:,})"
-        if not new and not gone:
-            return f"{line}: nothing new, nothing gone"
-        return f"{line}: {new:,} new, {gone:,} gone" + (f": {_counts(parts)}" if parts else "")
-    n_left = summary["n_left"]
-    percent = f" ({change.net / n_left:+.1%})" if n_left else ""
-    is_telling = all(abs(number) <= _LARGEST_SHARE * abs(change.net) for number in parts.values())
-    made_of = _shares(parts, change.net) if is_telling else _counts(parts)
-    return f"{change.net:+,} {kind}{percent}: {made_of}"
+def _change(
+    summary: Mapping[str, Any], unusable: Mapping[str, int], kind: str, shares_images: bool
+) -> str:
+    n_left, n_right = summary["n_left"], summary["n_right"]
+    new, gone, net = summary["n_right_only"], summary["n_left_only"], n_right - n_left
+    if net:
+        percent = f" ({net / n_left:+.1%})" if n_left else ""
+        line = f"{net:+,} {kind}{percent}: "
+    else:
+        line = f"no net change in {kind} ({n_right:,}): "
+    line += f"{new:,} new, " if new else "nothing new, "
+    line += f"{gone:,} gone" if gone else "nothing gone"
+    if net != new - gone:
+        line += f"; {net - new + gone:+,} matched more than once"
+    if not shares_images and (new or gone):
+        return f"{line}; the reruns share no image"
+    side, words = ("left", "gone") if (net < 0 and gone) or not new else ("right", "new")
+    parts = unmatched_parts(summary, side, unusable.get(side, 0))
+    return f"{line}; of the {words} {_shares(parts)}" if parts else line
 
 
-def _counts(parts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number:+,} {words}" for words, number in parts.items())
-
-
-def _shares(parts: Mapping[str, int], net: int) -> str:
+def _shares(parts: Mapping[str, int]) -> str:
     """Return whole percentages that add up to 100 (largest remainders rounded up)."""
-    whole = {words: 100 * number // net for words, number in parts.items()}
-    remainder = {words: 100 * parts[words] - whole[words] * net for words in parts}
-    by_remainder = sorted(parts, key=lambda words: -abs(remainder[words]))
+    total = sum(parts.values())
+    whole = {words: 100 * number // total for words, number in parts.items()}
+    by_remainder = sorted(parts, key=lambda words: -(100 * parts[words] % total))
     for words in by_remainder[: 100 - sum(whole.values())]:
         whole[words] += 1
     return ", ".join(f"{share}% {words}" for words, share in whole.items() if share)
 
 
-def _at_the_edge(edge: Mapping[str, Any]) -> str:
-    share, of_what = edge["share_of_increase"], ""
-    if share is None:
-        share, of_what = edge["share_of_new"], " of the new ones"
+def _at_the_edge(edge: Mapping[str, Any], coverage: Mapping[str, int]) -> str:
+    share, of_what = edge["share_of_increase"], "the increase"
+    if any(coverage.values()):
+        of_what += " on shared images"
+    if share is None or not 0 <= share <= 1:
+        share, of_what = edge["share_of_new"], "those not detected before"
     if share is None:
         return ""
     return (
-        f"; {share:.0%}{of_what} within {edge['within_px']:g} px of an edge "
+        f"; {share:.0%} of {of_what} within {edge['within_px']:g} px of an edge "
         f"({edge['area_share']:.1%} of the area)"
     )

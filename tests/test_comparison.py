@@ -209,7 +209,7 @@ def test_empty_reruns_compare_without_complaint(opened: Opened, tmp_path: Path):
     assert (both.matched.height, both.by("detector").height, both.coverage().height) == (0, 0, 0)
     assert both.differences()["median"].null_count() == 5
     one = reruns.compare("a", "c")
-    assert one.verdict() == "+1 good sources: 100% coverage"
+    assert one.verdict() == ("+1 good sources: 1 new, nothing gone; the reruns share no image")
     assert one.summary()["edge"] is None
     assert one.edge_problem == "no image of a known detector is in both reruns"
     assert ids(one.right_only) == [1]
@@ -504,7 +504,9 @@ def test_without_geometry_everything_but_edges_works(opened: Opened):
     summary = found.summary()
     assert (summary["n_matched"], summary["n_left_only"], summary["edge"]) == (1, 1, None)
     assert "state the instrument" in summary["edge_problem"]
-    assert found.verdict() == "-1 good sources (-50.0%): 100% no longer detected"
+    assert found.verdict() == (
+        "-1 good sources (-50.0%): nothing new, 1 gone; of the gone 100% no longer detected"
+    )
     evidence = found.evidence.explanation
     assert evidence["edge_distance_px"].null_count() == evidence.height == 3
     assert evidence["focal_radius_mm"].null_count() == 3

@@ -1,4 +1,4 @@
-"""The one line of a comparison: parts that add up, in percent or in counts."""
+"""The one line of a comparison: parts that add up, and shares that are parts of a whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hitsduck.verdict import Decomposition, verdict
+from hitsduck.verdict import Decomposition, unmatched_parts, verdict
 
 NO_COVERAGE = {"n_sources_left_only": 0, "n_sources_right_only": 0}
 
@@ -45,10 +45,39 @@ def test_the_parts_add_up_to_the_net_change():
         "pairing": 0,
     }
     assert sum(vars(change).values()) - change.net == change.net
-    # 11/30 = 36.67, 6/30 = 20, 11/30 = 36.67, 2/30 = 6.67: rounded to 100 in all
-    assert verdict(counts, change) == (
-        "+30 good sources (+30.0%): 37% not detected before, 20% reflagged, 37% coverage, "
-        "6% without a usable position"
+
+
+def test_the_percentages_are_of_the_new_sources_and_add_up():
+    counts = summary(
+        100,
+        130,
+        20,
+        50,
+        n_left_only_reflagged=4,
+        n_right_only_reflagged=10,
+        coverage={"n_sources_left_only": 1, "n_sources_right_only": 12},
+    )
+    # of 50 new: 10 reflagged (20%), 12 on other images (24%), 3 without a position (6%), 25 left
+    assert unmatched_parts(counts, "right", 3) == {
+        "not detected before": 25,
+        "reflagged": 10,
+        "coverage": 12,
+        "without a usable position": 3,
+    }
+    assert verdict(counts, unusable={"left": 1, "right": 3}) == (
+        "+30 good sources (+30.0%): 50 new, 20 gone; of the new 50% not detected before, "
+        "20% reflagged, 24% coverage, 6% without a usable position"
+    )
+
+
+def test_percentages_are_rounded_to_a_hundred_in_all():
+    counts = summary(
+        10, 13, 0, 3, n_right_only_reflagged=1,
+        coverage={"n_sources_left_only": 0, "n_sources_right_only": 1},
+    )  # fmt: skip
+    # a third each: 33.33, of which the first is rounded up
+    assert verdict(counts).endswith(
+        "of the new 34% not detected before, 33% reflagged, 33% coverage"
     )
 
 
@@ -56,67 +85,80 @@ def test_sources_matched_more_than_once_are_a_part_of_their_own():
     # best1: two sources of left share one of right, so that nothing is unmatched
     change = Decomposition.of(summary(2, 1, 0, 0))
     assert (change.net, change.pairing) == (-1, -1)
-    assert verdict(summary(2, 1, 0, 0), change) == (
-        "-1 good sources (-50.0%): 100% matched more than once"
+    assert verdict(summary(2, 1, 0, 0)) == (
+        "-1 good sources (-50.0%): nothing new, nothing gone; -1 matched more than once"
     )
 
 
-def test_a_decrease_is_told_as_no_longer_detected():
-    counts = summary(200, 150, 55, 5, good=False)
-    assert verdict(counts, Decomposition.of(counts)) == (
-        "-50 sources (-25.0%): 100% no longer detected"
+def test_a_decrease_tells_of_the_sources_that_are_gone():
+    counts = summary(200, 150, 55, 5, good=False, n_left_only_reflagged=11)
+    # 11 of 55
+    assert verdict(counts) == (
+        "-50 sources (-25.0%): 5 new, 55 gone; of the gone 80% no longer detected, 20% reflagged"
     )
 
 
-def test_parts_of_opposite_signs_are_percentages_that_still_add_up():
-    counts = summary(100, 110, 10, 20, n_left_only_reflagged=2)
-    # 12 detected more, 2 fewer by flags
-    assert verdict(counts, Decomposition.of(counts)) == (
-        "+10 good sources (+10.0%): 120% not detected before, -20% reflagged"
-    )
-
-
-def test_parts_far_larger_than_the_change_are_counts():
+def test_parts_of_opposite_signs_never_give_more_than_a_hundred_percent():
+    # one more by net, of 40 flagged anew and 41 more detected: of the net 4100% and -4000%
     counts = summary(100, 101, 50, 51, n_left_only_reflagged=40)
-    assert verdict(counts, Decomposition.of(counts)) == (
-        "+1 good sources (+1.0%): +41 not detected before, -40 reflagged"
+    assert verdict(counts) == (
+        "+1 good sources (+1.0%): 51 new, 50 gone; of the new 100% not detected before"
     )
 
 
 def test_no_net_change_tells_what_came_and_went():
-    counts = summary(100, 100, 7, 7, n_right_only_reflagged=3)
-    assert verdict(counts, Decomposition.of(counts)) == (
-        "no net change in good sources (100): 7 new, 7 gone: -3 no longer detected, +3 reflagged"
+    counts = summary(100, 100, 8, 8, n_right_only_reflagged=2)
+    assert verdict(counts) == (
+        "no net change in good sources (100): 8 new, 8 gone; "
+        "of the new 75% not detected before, 25% reflagged"
     )
     counts = summary(100, 100, 0, 0, same_file=True)
-    assert verdict(counts, Decomposition.of(counts)) == (
+    assert verdict(counts) == (
         "no net change in good sources (100): nothing new, nothing gone; "
         "both names are the same file"
     )
 
 
-def test_a_rerun_without_sources_gives_no_percentage():
-    counts = summary(0, 3, 0, 3)
-    assert verdict(counts, Decomposition.of(counts)) == (
-        "+3 good sources: 100% not detected before"
+def test_a_rerun_without_sources_gives_no_percentage_of_change():
+    assert verdict(summary(0, 3, 0, 3)) == (
+        "+3 good sources: 3 new, nothing gone; of the new 100% not detected before"
+    )
+
+
+def test_reruns_of_other_images_are_told_so():
+    apart = {"n_sources_left_only": 4, "n_sources_right_only": 7}
+    assert verdict(summary(4, 7, 4, 7, coverage=apart), shares_images=False) == (
+        "+3 good sources (+75.0%): 7 new, 4 gone; the reruns share no image"
     )
 
 
 EDGE = {"within_px": 32.0, "area_share": 0.0464, "share_of_increase": 0.461, "share_of_new": 0.3}
+NEW = "; 30% of those not detected before within 32 px of an edge (4.6% of the area)"
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({}, "; 46% within 32 px of an edge (4.6% of the area)"),
-        (
-            {"share_of_increase": None},
-            "; 30% of the new ones within 32 px of an edge (4.6% of the area)",
-        ),
+        ({}, "; 46% of the increase within 32 px of an edge (4.6% of the area)"),
+        ({"share_of_increase": None}, NEW),
+        # more at the edge than in all, or fewer at the edge: no share of anything
+        ({"share_of_increase": 1.2}, NEW),
+        ({"share_of_increase": -0.1}, NEW),
         ({"share_of_increase": None, "share_of_new": None}, ""),
     ],
 )
 def test_the_edge_comes_last(change: dict[str, Any], words: str):
-    counts = summary(100, 110, 0, 10)
-    line = verdict(counts, Decomposition.of(counts), EDGE | change)
-    assert line == "+10 good sources (+10.0%): 100% not detected before" + words
+    line = verdict(summary(100, 110, 0, 10), EDGE | change)
+    assert (
+        line
+        == ("+10 good sources (+10.0%): 10 new, nothing gone; of the new 100% not detected before")
+        + words
+    )
+
+
+def test_with_coverage_the_increase_is_that_on_shared_images():
+    covered = {"n_sources_left_only": 0, "n_sources_right_only": 5}
+    line = verdict(summary(100, 110, 0, 10, coverage=covered), EDGE)
+    assert line.endswith(
+        "; 46% of the increase on shared images within 32 px of an edge (4.6% of the area)"
+    )

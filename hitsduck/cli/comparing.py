@@ -170,11 +170,11 @@ def _print_summary(comparison: Comparison, summary: dict[str, Any]) -> None:
         ("of them ambiguous", summary["n_ambiguous"]),
         (f"only in {left}", summary["n_left_only"]),
         (f"of them in {right}, but flagged", summary["n_left_only_reflagged"]),
-        (f"on {coverage['left_only']:,} images without any in {right}",
+        (f"on {coverage['left_only']:,} images that {right} does not have",
          coverage["n_sources_left_only"]),
         (f"only in {right}", summary["n_right_only"]),
         (f"of them in {left}, but flagged", summary["n_right_only_reflagged"]),
-        (f"on {coverage['right_only']:,} images without any in {left}",
+        (f"on {coverage['right_only']:,} images that {left} does not have",
          coverage["n_sources_right_only"]),
     ]  # fmt: skip
     without_position = summary["n_left_unusable"] + summary["n_right_unusable"]
@@ -182,8 +182,13 @@ def _print_summary(comparison: Comparison, summary: dict[str, Any]) -> None:
         rows.append(("without a usable position, in both", without_position))
     click.echo()
     print_table(["", kind], [[name, f"{n:,}"] for name, n in rows])
-    edge = summary["edge"]
     click.echo()
+    if summary["n_presumed_images"]:
+        click.echo(
+            f"images: {summary['n_presumed_images']:,} on which one rerun found nothing count as "
+            "images of both, for that may be chance"
+        )
+    edge = summary["edge"]
     if edge is None:
         click.echo(f"edges: {summary['edge_problem']}")
         return
