@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 
 import polars as pl
@@ -230,6 +231,31 @@ def test_explain_as_json_has_the_fixed_keys(hitsduck, tmp_path):
     assert all(list(row) == keys.split() for row in found)
     # The preset plants an excess at the edges.
     assert found[0]["dimension"].startswith("edge")
+
+
+def test_explain_shows_the_strongest_rows_and_counts_the_others(hitsduck, tmp_path):
+    hitsduck("simulate", tmp_path, "--preset", "small", "--src-catalogs", "none")
+    pair = (tmp_path / "Apr2020", tmp_path / "May2020")
+    n_values = len(json.loads(hitsduck("explain", *pair, "--json")[1]))
+    status, out, _ = hitsduck("explain", *pair)
+    assert status == 0
+    lines = out.splitlines()
+    rows = [line.split() for line in lines[lines.index("") + 3 :]][:15]
+    assert rows[0][0].startswith("edge")
+    assert rows[0][-1] == "cause"
+    assert any(row[-2] == "follows" for row in rows)
+    # two digits of a q-value, at most one behind the point of anything else
+    assert not re.search(r"\.\d{6}", out)
+    assert f"of {n_values} values are causes" in out
+    assert f"{n_values - 15} weaker ones are not shown (--all-rows)" in out
+    status, everything, _ = hitsduck("explain", *pair, "--all-rows")
+    assert (status, "not shown" in everything) == (0, False)
+    assert len(everything.splitlines()) == len(lines) + n_values - 15
+
+
+def test_integrity_says_that_examples_are_a_few(hitsduck, apdb):
+    status, out, _ = hitsduck("integrity", apdb)
+    assert (status, "examples (at most 5)" in out.splitlines()[0]) == (0, True)
 
 
 def test_integrity_names_what_contradicts_itself(hitsduck, apdb):

@@ -24,6 +24,8 @@ from hitsduck.cli.printing import files_text, footer_text, print_json, print_tab
 @opening_options
 def integrity(reruns: Sequence[str], as_json: bool, **options: Any) -> None:
     """Look for what contradicts itself: duplicate ids, lost objects, wrong positions ..."""
+    from hitsduck.integrity import EXAMPLES
+
     with opened_reruns(reruns, options) as opened:
         with busy("checking"):
             found = opened.integrity().rows()
@@ -38,7 +40,7 @@ def integrity(reruns: Sequence[str], as_json: bool, **options: Any) -> None:
         )
         return
     print_table(
-        ["rerun", "check", "count", "examples"],
+        ["rerun", "check", "count", f"examples (at most {EXAMPLES})"],
         [
             [
                 row["rerun"],

@@ -38,6 +38,8 @@ EXPLANATION_KEYS = (
     "q_value",
 )
 _FAILED = 3
+#: Rows of an explanation that are shown without ``--all-rows``.
+_SHOWN = 15
 
 
 def _pair_options(command: Command) -> Command:
@@ -229,6 +231,11 @@ def _print_frame(frame: pl.DataFrame) -> None:
     metavar="NAME=EXPRESSION",
     help="A dimension of your own: a column, or an SQL expression on dia_source.",
 )
+@click.option(
+    "--all-rows",
+    is_flag=True,
+    help=f"Every value, not only the {_SHOWN} that tell most.",
+)
 @json_option
 @where_option
 @opening_options
@@ -241,6 +248,7 @@ def explain(
     edge_within: float,
     depth: int,
     extra: Sequence[str],
+    all_rows: bool,
     as_json: bool,
     where: str | None,
     **options: Any,
@@ -253,6 +261,7 @@ def explain(
             )
             explanation = comparison.explain(extra=dict(map(_named_expression, extra)), depth=depth)
         verdict = comparison.verdict(within_px=edge_within)
+        names = (comparison.left, comparison.right)
         footer = footer_text(opened, where)
     frame = explanation.frame
     if as_json:
@@ -261,15 +270,53 @@ def explain(
     click.echo(verdict)
     for line in explanation.sentences():
         click.echo(line)
-    causes = explanation.causes.select(EXPLANATION_KEYS)
-    if causes.height:
-        click.echo()
-        _print_frame(causes)
+    shown = frame if all_rows else frame.head(_SHOWN)
+    click.echo()
+    print_table(
+        ["dimension", "value", *names, "change", "share", "excess", "+-", "q", ""],
+        [_explained_row(row) for row in shown.iter_rows(named=True)],
+        right=2,
+        left_again=9,
+    )
+    n_causes, n_hidden = explanation.causes.height, frame.height - shown.height
+    hidden = f"; {n_hidden:,} weaker ones are not shown (--all-rows)" if n_hidden else ""
     click.echo(
-        f"\n{causes.height:,} of {frame.height:,} values are causes, with a false discovery rate "
-        f"of {explanation.alpha:.0%}; every value with --json"
+        f"\n{n_causes:,} of {frame.height:,} values are causes, with a false discovery rate "
+        f"of {explanation.alpha:.0%}{hidden}\n"
+        "share: of the whole change; excess: over a proportional change, with its standard "
+        "error; q: false discovery rate"
     )
     click.echo(footer)
+
+
+def _explained_row(row: dict[str, Any]) -> list[str]:
+    """Return one value of an explanation as cells, rounded as far as its error allows."""
+    error = row["error"]
+    digits = 0 if error is None or error >= 10 else 1
+    share = row["share_of_change"]
+    follows = row["consequence_of"]
+    return [
+        row["dimension"],
+        row["value"],
+        f"{row['n_left']:,}",
+        f"{row['n_right']:,}",
+        f"{row['change']:+,}",
+        "-" if share is None else f"{share:.1%}",
+        _rounded(row["excess"], f"+,.{digits}f"),
+        _rounded(error, f",.{digits}f"),
+        _probability(row["q_value"]),
+        "cause" if row["is_cause"] else f"follows {follows}" if follows else "",
+    ]
+
+
+def _rounded(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def _probability(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "<1e-10" if value < 1e-10 else f"{value:.2g}"
 
 
 def _named_expression(text: str) -> tuple[str, str]:
