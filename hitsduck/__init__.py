@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
     from hitsduck.simulator import simulate
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 _HOMES = {
     "open_reruns": "hitsduck.opening",

@@ -11,12 +11,19 @@ from typing import Any
 
 from hitsduck import schema
 from hitsduck.cameras import Camera
+from hitsduck.columnar import RerunFile
 from hitsduck.connection import Connection
-from hitsduck.detection import Instrument, Moments, detect_instrument, detect_moments
+from hitsduck.detection import (
+    Instrument,
+    Moments,
+    detect_instrument,
+    detect_moments,
+)
 from hitsduck.errors import FlagError, FlagWarning
-from hitsduck.inspection import ApdbFile
 from hitsduck.quoting import quote_identifier, quote_text
 
+#: The schema of the views over all reruns.
+ALL_RERUNS = "all_reruns"
 #: Views that Python writes from schema data -> the APDB table behind each.
 STAGED = {
     "staged_dia_source": "DiaSource",
@@ -34,7 +41,7 @@ class AttachedRerun:
     ----------
     name, catalog : str
         The user's name, and DuckDB's name for the attached file.
-    file : ApdbFile
+    file : ApdbFile or ColumnarRerun
     instrument : Instrument
     moments : Moments
     flag_set : str
@@ -46,7 +53,7 @@ class AttachedRerun:
 
     name: str
     catalog: str
-    file: ApdbFile
+    file: RerunFile
     instrument: Instrument
     moments: Moments
     flag_set: str
@@ -56,7 +63,7 @@ class AttachedRerun:
     @property
     def flag_encoding(self) -> str:
         """``packed`` (one integer) or ``boolean`` (one column per flag)."""
-        packed = schema.packed_era(self.file.tables["DiaSource"]) is not None
+        packed = schema.packed_era(self.file.origin_tables["DiaSource"]) is not None
         return "packed" if packed else "boolean"
 
     @property
@@ -64,19 +71,19 @@ class AttachedRerun:
         """The generation of each table, told from its columns."""
         return {
             table: schema.generation(table, columns)
-            for table, columns in self.file.tables.items()
+            for table, columns in self.file.origin_tables.items()
             if table in ("DiaSource", "DiaObject", "DiaForcedSource")
         }
 
     def physical(self, table: str) -> str:
         """Return the attached table's full name as SQL, e.g. for sqlite's own tools."""
-        return f"{quote_identifier(self.catalog)}.{quote_identifier(self.file.table_name(table))}"
+        return self.file.relation(table, self.catalog)
 
 
 def examine(
     name: str,
     catalog: str,
-    file: ApdbFile,
+    file: RerunFile,
     *,
     instrument: str | Camera | None,
     moments: str | None,
@@ -263,6 +270,21 @@ def _closed_validity(expressions: Mapping[str, str]) -> str:
     return f"coalesce({end}, lead({start}) over (partition by {key} order by {start}))"
 
 
+def staged_expressions(rerun: AttachedRerun, table: str, *, has_rows: bool) -> dict[str, str]:
+    """Return {canonical column: SQL over the physical table}.
+
+    Parameters
+    ----------
+    has_rows : bool
+        False where the file has no such table: then all are typed NULLs.
+    """
+    physical = rerun.file.tables.get(table, {})
+    expressions = schema.projection(table, physical if has_rows else {})
+    if table == "DiaObject" and has_rows and "DiaObjectLast" in rerun.file.tables:
+        expressions["validityEndMjdTai"] = _closed_validity(expressions)
+    return expressions
+
+
 def staged_sql(rerun: AttachedRerun, table: str, relation: str | None) -> str:
     """Return the SELECT that gives a physical table its canonical columns.
 
@@ -273,9 +295,7 @@ def staged_sql(rerun: AttachedRerun, table: str, relation: str | None) -> str:
         gives the columns and no row.
     """
     physical = rerun.file.tables.get(table, {})
-    expressions = schema.projection(table, physical if relation else {})
-    if table == "DiaObject" and relation and "DiaObjectLast" in rerun.file.tables:
-        expressions["validityEndMjdTai"] = _closed_validity(expressions)
+    expressions = staged_expressions(rerun, table, has_rows=relation is not None)
     terms = [
         f"{expression} as {quote_identifier(name)}" for name, expression in expressions.items()
     ]
@@ -297,7 +317,9 @@ def attach(connection: Connection, rerun: AttachedRerun, folder: Path) -> None:
 
     The views come when they are first asked for (`ViewMaker`).
     """
-    connection.attach(rerun.file.readable_path, rerun.catalog)
+    statement = rerun.file.attach_sql(rerun.catalog)
+    if statement is not None:
+        connection.execute(statement)
     connection.execute(f"create schema if not exists {quote_identifier(rerun.name)}")
     connection.use_schema(rerun.name)
     create_definition_tables(connection, rerun, folder)

@@ -23,6 +23,7 @@ from hitsduck.coverage import (
     shared_images,
 )
 from hitsduck.crossmatch import How
+from hitsduck.errors import QueryError
 from hitsduck.evidence import Evidence
 from hitsduck.masking import REFLAGGED, UNUSABLE
 from hitsduck.matching import Matching, Rule
@@ -55,6 +56,13 @@ SOURCE_COLUMNS = (
 )
 #: Sources nearer than this to a side of their detector count as at the edge (px).
 EDGE_WITHIN_PX = 32.0
+
+
+def _is_same(left: Path, right: Path) -> bool:
+    """Return whether two paths are one file; of two reruns in one workspace they are not."""
+    if left == right:
+        return True
+    return left.exists() and right.exists() and os.path.samefile(left, right)
 
 
 class Comparison:
@@ -100,7 +108,7 @@ class Comparison:
         self.how = rule.how
         self.good = good
         self.where = left.where
-        self.same_file = left.name == right.name or os.path.samefile(left.path, right.path)
+        self.same_file = left.name == right.name or _is_same(left.path, right.path)
         self.n_left, self.n_right = (rows.len() for rows in matching.rows)
         self.n_matched = matching.match.pairs.height
         self.n_left_unusable = matching.match.n_left_unusable
@@ -296,16 +304,29 @@ class Comparison:
         Parameters
         ----------
         extra : mapping of str to column or expression, optional
-            Further dimensions, named; each as `by` takes it.
+            Further dimensions, named; each as `by` takes it. A name that a column has
+            already is only for that column itself.
         **options
             As `hitsduck.explanation.explain` takes them: ``depth``, ``part`` ...
 
         Returns
         -------
         Explanation
+
+        Raises
+        ------
+        QueryError
+            A name is that of another column.
         """
         from hitsduck.explanation import explain
 
+        known = self._sides[0].column_names()
+        taken = [name for name, key in (extra or {}).items() if name in known and key != name]
+        if taken:
+            raise QueryError(
+                f"extra (--extra) {', '.join(taken)}: a column of the sources is called so; "
+                "choose another name"
+            )
         values = {
             name: [listing.values_of(side, key) for side in self._sides]
             for name, key in (extra or {}).items()

@@ -15,7 +15,7 @@ from hitsduck.errors import (
     QueryError,
     RerunLockedError,
 )
-from hitsduck.inspection import offending_cells
+from hitsduck.inspection import ApdbFile, offending_cells
 
 
 def explained(reruns: Mapping[str, AttachedRerun], error: HitsduckError) -> HitsduckError:
@@ -55,6 +55,8 @@ def _located(reruns: Mapping[str, AttachedRerun], error: BadValueError) -> Hitsd
     column = re.search(r'column "([^"]+)"', str(error))
     stamp = re.search(r'timestamp field [^:]*: "([^"]*)"', str(error))
     for name, rerun in reruns.items():
+        if not isinstance(rerun.file, ApdbFile):  # a store has no cell of another type
+            continue
         with rerun.file.reading() as connection:
             for table in attaching.STAGED.values():
                 found = _unreadable_cells(

@@ -31,6 +31,8 @@ from hitsduck.errors import (
 from hitsduck.quoting import quote_identifier, quote_text
 
 EXTENSION_PACKAGE = "duckdb-extension-sqlite-scanner"
+#: Of DuckDB.
+ENGINE_VERSION: str = duckdb.__version__
 _EXTENSION_MODULE = "duckdb_extension_sqlite_scanner"
 
 #: The settings that keep DuckDB's answers over SQLite files right (docs/engine.md).
@@ -65,8 +67,8 @@ def _extension_file() -> Path | None:
     return None
 
 
-def _open(config: Mapping[str, str | int]) -> tuple[duckdb.DuckDBPyConnection, str]:
-    """Open a database in memory with the SQLite reader, and say where that came from.
+def _open(database: str, config: Mapping[str, str | int]) -> tuple[duckdb.DuckDBPyConnection, str]:
+    """Open a database with the SQLite reader, and say where that came from.
 
     DuckDB checks the signature of the reader's 35 MB each time, which takes longer than
     all other opening. Here it is checked once for each file, time and size.
@@ -80,7 +82,7 @@ def _open(config: Mapping[str, str | int]) -> tuple[duckdb.DuckDBPyConnection, s
         checked = f"signature of {file}, {stat.st_size} bytes of {stat.st_mtime_ns}"
         for is_checked in dict.fromkeys((canary.remembers(checked), False)):
             unsigned = {"allow_unsigned_extensions": "true"} if is_checked else {}
-            connection = duckdb.connect(":memory:", config={**config, **unsigned})
+            connection = duckdb.connect(database, config={**config, **unsigned})
             try:
                 connection.execute(f"load {quote_text(file)}")
             except duckdb.Error as error:
@@ -90,7 +92,7 @@ def _open(config: Mapping[str, str | int]) -> tuple[duckdb.DuckDBPyConnection, s
             if not is_checked:
                 canary.remember(checked)
             return connection, f"{EXTENSION_PACKAGE} ({file.parent.name})"
-    connection = duckdb.connect(":memory:", config=dict(config))
+    connection = duckdb.connect(database, config=dict(config))
     try:
         connection.execute("load sqlite_scanner")
         return connection, "an installed sqlite_scanner"
@@ -105,10 +107,12 @@ def _open(config: Mapping[str, str | int]) -> tuple[duckdb.DuckDBPyConnection, s
 
 
 class Connection:
-    """A DuckDB database in memory with SQLite files attached read-only.
+    """A DuckDB database with SQLite files attached read-only.
 
     Parameters
     ----------
+    database : path-like, optional
+        The file of a new workspace; in memory where there is none.
     threads : int, optional
     memory_limit : str, optional
         As DuckDB takes it, ``"2GB"`` say.
@@ -121,6 +125,7 @@ class Connection:
     def __init__(
         self,
         *,
+        database: str | os.PathLike[str] | None = None,
         threads: int | None = None,
         memory_limit: str | None = None,
         temp_directory: str | os.PathLike[str] | None = None,
@@ -138,7 +143,7 @@ class Connection:
         if temp_directory is not None:
             config["temp_directory"] = os.fspath(temp_directory)
         try:
-            self._root, self.extension = _open(config)
+            self._root, self.extension = _open(os.fspath(database or ":memory:"), config)
         except (duckdb.Error, ValueError) as error:
             given = ("threads (--threads)", "memory_limit (--memory-limit)", "temp_directory")
             values = (threads, memory_limit, temp_directory)

@@ -7,15 +7,17 @@ sizes that are physically possible for the camera.
 from __future__ import annotations
 
 import math
-import sqlite3
 import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from hitsduck.cameras import Camera, get_camera, known_cameras
 from hitsduck.errors import InstrumentError, InstrumentWarning
-from hitsduck.inspection import ApdbFile, distinct_or_sample, sample
+
+if TYPE_CHECKING:
+    from hitsduck.columnar import RerunFile
 
 #: FWHM of a Gaussian over its sigma, 2 sqrt(2 ln 2).
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
@@ -81,8 +83,8 @@ class Moments:
 
 
 def detect_instrument(
-    file: ApdbFile,
-    connection: sqlite3.Connection,
+    file: RerunFile,
+    connection: Any,
     *,
     rerun: str,
     stated: str | Camera | None = None,
@@ -101,7 +103,7 @@ def detect_instrument(
     columns = file.tables["DiaSource"]
     has_pair = {"visit", "detector"} <= set(columns)
     wanted = ["detector"] if has_pair else ["ccdVisitId"]
-    rows, _ = distinct_or_sample(connection, file.table_name("DiaSource"), wanted)
+    rows, _ = file.distinct_or_sample(connection, "DiaSource", wanted)
     ids = [int(row[0]) for row in rows if isinstance(row[0], int)]
     recorded = file.metadata.get("instrument")
     if stated is not None:
@@ -117,7 +119,7 @@ def detect_instrument(
     return _fitted(ids, has_pair, rerun, file)
 
 
-def _warn_of_conflict(camera: Camera, recorded: str | None, rerun: str, file: ApdbFile) -> None:
+def _warn_of_conflict(camera: Camera, recorded: str | None, rerun: str, file: RerunFile) -> None:
     if not recorded:
         return
     try:
@@ -147,7 +149,7 @@ def _misfit(camera: Camera, ids: Sequence[int], has_pair: bool) -> str | None:
 
 
 def _settled(
-    camera: Camera, found_by: str, ids: Sequence[int], has_pair: bool, rerun: str, file: ApdbFile
+    camera: Camera, found_by: str, ids: Sequence[int], has_pair: bool, rerun: str, file: RerunFile
 ) -> Instrument:
     reason = _misfit(camera, ids, has_pair)
     if reason is not None:
@@ -159,7 +161,7 @@ def _settled(
     return Instrument(camera.name, found_by, (camera,), factor, None, None, None)
 
 
-def _fitted(ids: Sequence[int], has_pair: bool, rerun: str, file: ApdbFile) -> Instrument:
+def _fitted(ids: Sequence[int], has_pair: bool, rerun: str, file: RerunFile) -> Instrument:
     cameras = list(known_cameras().values())
     reasons = {camera.name: _misfit(camera, ids, has_pair) for camera in cameras}
     fitting = tuple(camera for camera in cameras if reasons[camera.name] is None)
@@ -192,8 +194,8 @@ def _fitted(ids: Sequence[int], has_pair: bool, rerun: str, file: ApdbFile) -> I
 
 
 def detect_moments(
-    file: ApdbFile,
-    connection: sqlite3.Connection,
+    file: RerunFile,
+    connection: Any,
     *,
     candidates: Sequence[Camera],
     stated: str | None = None,
@@ -209,7 +211,7 @@ def detect_moments(
     if "ixxPSF" not in columns:
         return Moments(stated, "stated" if stated else "no values", "none")
     names = [c for c in ("ixxPSF", "iyyPSF", "ixyPSF") if c in columns]
-    rows, _ = sample(connection, file.table_name("DiaSource"), names)
+    rows, _ = file.sample(connection, "DiaSource", names)
     numbers = [row for row in rows if all(isinstance(v, float | int) for v in row)]
     ixx = [float(row[0]) for row in rows if isinstance(row[0], float | int) and row[0] > 0]
     psf_moments = "none" if not ixx else "ixx only"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from hitsduck import attaching, schema
 from hitsduck.attaching import AttachedRerun
 from hitsduck.inspection import ApdbFile
-from hitsduck.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -24,15 +23,7 @@ def info_of(reruns: Reruns, rerun: AttachedRerun) -> dict[str, Any]:
     view = reruns.scope(rerun.name, "rerun_summary")
     summary = dict.fromkeys(open_columns)
     summary |= reruns.query(f"select *{left_out} from {view}").rows()[0]
-    with file.reading() as connection:
-        n_rows = {
-            table: int(
-                connection.execute(
-                    f"select count(*) from {quote_identifier(file.table_name(table))}"
-                ).fetchone()[0]
-            )
-            for table in file.tables
-        }
+    n_rows = file.count_rows()
     return {
         "rerun": rerun.name,
         "path": str(file.path),
@@ -59,14 +50,14 @@ def info_of(reruns: Reruns, rerun: AttachedRerun) -> dict[str, Any]:
         "median_seeing_arcsec": summary["median_seeing_arcsec"],
         "mean_seeing_arcsec": summary["mean_seeing_arcsec"],
         "n_null_flags": summary["n_null_flags"],
-        "is_simulated": isinstance(file, ApdbFile) and file.is_simulated,
         "n_bad_positions": summary["n_bad_positions"],
         "n_null_visits": summary["n_null_visits"],
         "n_without_object": summary["n_without_object"],
         "unread_columns": {
             table: unread
             for table in attaching.STAGED.values()
-            if (unread := schema.unread_columns(table, file.tables.get(table, {})))
+            if (unread := schema.unread_columns(table, file.origin_tables.get(table, {})))
         },
+        "is_simulated": isinstance(file, ApdbFile) and file.is_simulated,
         "is_private_copy": file.readable_path != file.path,
     }

@@ -15,9 +15,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote
 
 from hitsduck.errors import (
+    HitsduckError,
     IncompleteWarning,
     NotAnApdbError,
     RerunChangedError,
@@ -25,7 +27,7 @@ from hitsduck.errors import (
     RerunLockedError,
     RerunNotFoundError,
 )
-from hitsduck.quoting import quote_identifier
+from hitsduck.quoting import quote_identifier, quote_text
 
 _MAGIC = b"SQLite format 3\x00"
 #: Seconds that a reader waits for a writer's lock before it says so.
@@ -109,9 +111,60 @@ class ApdbFile:
     can_be_sliced: bool
     is_simulated: bool
 
+    #: Of Parquet files that the engine may open.
+    folder: ClassVar[Path | None] = None
+
+    @property
+    def folder_of_origin(self) -> Path:
+        """The folder of the file, in or below which catalogues lie."""
+        return self.path.absolute().parent
+
+    @property
+    def origin_tables(self) -> dict[str, dict[str, str]]:
+        """The columns that the pipeline wrote, which tell the generation: `tables`."""
+        return self.tables
+
+    def size_and_mtime(self) -> tuple[int, float]:
+        """Return the bytes of the file, and when it was last changed (Unix seconds)."""
+        stat = self.path.stat()
+        return stat.st_size, stat.st_mtime
+
     def table_name(self, table: str) -> str:
         """Return the physical name of `table` in this file."""
         return self.prefix + table
+
+    def attach_sql(self, catalog: str) -> str:
+        """Return the statement with which DuckDB attaches the file."""
+        name = quote_identifier(catalog)
+        return f"attach {quote_text(self.readable_path)} as {name} (type sqlite, read_only)"
+
+    def relation(self, table: str, catalog: str) -> str:
+        """Return the attached `table` as SQL."""
+        return f"{quote_identifier(catalog)}.{quote_identifier(self.table_name(table))}"
+
+    def count_rows(self) -> dict[str, int]:
+        """Return the rows of each table, as SQLite counts them."""
+        with self.reading() as connection:
+            return {
+                table: int(
+                    connection.execute(
+                        f"select count(*) from {quote_identifier(self.table_name(table))}"
+                    ).fetchone()[0]
+                )
+                for table in self.tables
+            }
+
+    def distinct_or_sample(
+        self, connection: sqlite3.Connection, table: str, columns: Sequence[str]
+    ) -> tuple[list[tuple[object, ...]], bool]:
+        """Return distinct values of `columns` of a table, as the function of this name."""
+        return distinct_or_sample(connection, self.table_name(table), columns)
+
+    def sample(
+        self, connection: sqlite3.Connection, table: str, columns: Sequence[str]
+    ) -> tuple[list[tuple[object, ...]], bool]:
+        """Return `columns` of some rows of a table, as the function of this name."""
+        return sample(connection, self.table_name(table), columns)
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Open the file read-only with sqlite3; complaints name `path`."""
@@ -162,6 +215,8 @@ def find_apdb(path: str | os.PathLike[str]) -> Path:
         raise RerunNotFoundError("the path of a rerun is empty")
     try:
         return _find_apdb(Path(path))
+    except HitsduckError:
+        raise
     except PermissionError as error:
         raise _unreadable(Path(path), error) from error
     except OSError as error:  # a name that no file can have, a loop of links
@@ -239,6 +294,8 @@ def check_header(path: Path) -> bool:
             size = os.fstat(file.fileno()).st_size
     except PermissionError as error:
         raise _unreadable(path, error) from error
+    except OSError as error:
+        raise NotAnApdbError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not header:
         raise NotAnApdbError(f"{path}: is empty (0 bytes); the run that wrote it left nothing")
     if header[:16] != _MAGIC:

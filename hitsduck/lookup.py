@@ -18,6 +18,7 @@ import duckdb
 
 from hitsduck import attaching, schema
 from hitsduck.attaching import AttachedRerun
+from hitsduck.columnar import ColumnarRerun
 from hitsduck.connection import Connection, translated
 from hitsduck.errors import QueryError, ResultNotFoundError
 from hitsduck.quoting import quote_identifier
@@ -129,14 +130,20 @@ class Lookup:
 
     def _fill(self, table: str, column: str, value: int) -> None:
         file = self._rerun.file
-        file_table = quote_identifier(file.table_name(table))
-        query = f"select * from {file_table} where {quote_identifier(column)} = ?"
-        rows = []
-        if value.bit_length() < 64:  # SQLite holds no larger number
-            with file.reading() as sqlite:
-                rows = sqlite.execute(query, (value,)).fetchall()
         target = self._physical(table)
         self._connection.execute(f"delete from {target}")
+        if value.bit_length() >= 64:  # neither SQLite nor a store holds a larger number
+            return
+        condition = f"where {quote_identifier(column)} = ?"
+        if isinstance(file, ColumnarRerun):
+            self._connection.execute(
+                f"insert into {target} select * from {self._rerun.physical(table)} {condition}",
+                [value],
+            )
+            return
+        with file.reading() as sqlite:
+            name = quote_identifier(file.table_name(table))
+            rows = sqlite.execute(f"select * from {name} {condition}", (value,)).fetchall()
         if rows:
             marks = ", ".join("?" * len(rows[0]))
             with closing(self._connection.cursor().cursor()) as cursor:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from hitsduck import schema
+from hitsduck import columnar, schema, storing
+from hitsduck.attaching import ALL_RERUNS
 from hitsduck.cameras import Camera, get_camera, read_camera
 from hitsduck.connection import Tracer
-from hitsduck.errors import QueryError, RerunNameError
-from hitsduck.reruns import ALL_RERUNS, OWN_PREFIX, PathLike, Reruns
+from hitsduck.errors import OutputError, QueryError, RerunNameError
+from hitsduck.reruns import OWN_PREFIX, PathLike, Reruns
+from hitsduck.storing import Progress
 
 #: Names that DuckDB keeps for itself, and the one of the views over all reruns.
 RESERVED_NAMES = frozenset(
@@ -36,8 +39,9 @@ def open_reruns(
     Parameters
     ----------
     reruns : mapping of str to path, or sequence of paths
-        Name -> SQLite file, or folder that holds one APDB. Of a path alone the
-        name is the folder's, or the file's stem.
+        Name -> SQLite file, folder that holds one APDB, folder of Parquet files as
+        `Reruns.export` writes it, or ``WORKSPACE:RERUN``. Of a path alone the name is
+        the folder's, or the file's stem; a workspace alone stands for all its reruns.
     instrument : str, optional
         DECam, HSC, LSSTCam, LSSTComCam or LSSTCam-imSim; goes before what the
         files say.
@@ -87,18 +91,79 @@ def open_reruns(
     )
 
 
+def refresh_workspace(
+    path: PathLike, *, progress: Progress | None = None, **options: Any
+) -> list[str]:
+    """Read again those reruns of a workspace whose APDB has changed, and only those.
+
+    Parameters
+    ----------
+    path : path-like
+        The workspace.
+    progress : callable, optional
+        As for `Reruns.materialize`.
+    **options
+        As for `open_reruns`.
+
+    Returns
+    -------
+    list of str
+        The reruns that were read again; the others were taken over as they are.
+
+    Raises
+    ------
+    OutputError
+        An APDB that the workspace was read from is gone.
+    HitsduckError
+        As `open_reruns` and `Reruns.materialize` raise.
+    """
+    found = storing.status(path)
+    gone = [stored for stored in found if stored.state == "gone"]
+    if gone:
+        raise OutputError(
+            f"{os.fspath(path)}: {gone[0].path}, which rerun {gone[0].rerun!r} was read from, is "
+            "gone; what the workspace holds of it is still there"
+        )
+    changed = [stored for stored in found if stored.state == "changed"]
+    if not changed:
+        return []
+    kept = {s.rerun: f"{os.fspath(path)}:{s.rerun}" for s in found if s.state == "current"}
+    columns = {stored.rerun: stored.columns for stored in found}
+    sources = {stored.rerun: stored.path for stored in changed} | kept
+    with open_reruns(sources, **options) as reruns:
+        reruns.rewrite_workspace(
+            path, order=[stored.rerun for stored in found], columns=columns, progress=progress
+        )
+    return [stored.rerun for stored in changed]
+
+
 def rerun_name(path: PathLike) -> str:
     """Return the name of a rerun given by path alone.
 
     The folder's name, or the file's stem; of a file called ``association.db`` the
-    name of its folder.
+    name of its folder; of ``WORKSPACE:RERUN`` the rerun.
     """
     if not isinstance(path, str | os.PathLike):
         raise RerunNameError(f"{path!r} is no path; give {{name: path}} or a list of paths")
-    place = Path(path).absolute()
+    store, of_workspace = columnar.parted(path)
+    if of_workspace is not None:
+        return of_workspace
+    place = store.absolute()
     if place.is_dir():
         return place.name
     return place.parent.name if place.name == "association.db" else place.stem
+
+
+def expanded(path: PathLike) -> list[tuple[str, PathLike]]:
+    """Return name and path of every rerun that a path stands for.
+
+    A workspace stands for all its reruns, any other path for one.
+    """
+    name = rerun_name(path)
+    if Path(path).exists() and columnar.is_workspace(path):
+        found = columnar.manifests(Path(path))
+        return [(rerun, f"{os.fspath(path)}:{rerun}") for rerun in found]
+    return [(name, path)]
 
 
 def _named(
@@ -107,9 +172,9 @@ def _named(
     if isinstance(reruns, Mapping):
         pairs = list(reruns.items())
     elif isinstance(reruns, str | os.PathLike):
-        pairs = [(rerun_name(reruns), reruns)]
+        pairs = expanded(reruns)
     elif isinstance(reruns, Iterable):
-        pairs = [(rerun_name(path), path) for path in reruns]
+        pairs = [pair for path in reruns for pair in expanded(path)]
     else:
         raise RerunNameError(
             f"{reruns!r} names no rerun; give {{name: path}}, a list of paths, or one path"

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from hitsduck import attaching, guard, inspection, suggestions, views
-from hitsduck.attaching import AttachedRerun
+from hitsduck import attaching, columnar, guard, inspection, storing, suggestions, views
+from hitsduck.attaching import ALL_RERUNS, AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.complaints import explained
 from hitsduck.connection import Connection, Parameters, Tracer, translated
@@ -26,6 +26,7 @@ from hitsduck.lookup import Lookup
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.rerun import Rerun
 from hitsduck.results import Result, plain_value
+from hitsduck.storing import Progress
 from hitsduck.views import ViewMaker
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 
-#: The schema of the views over all reruns.
-ALL_RERUNS = "all_reruns"
 #: What the names of our own schemas and catalogues begin with.
 OWN_PREFIX = "hitsduck_"
 #: What `Comparison.register` makes in a schema of its own.
@@ -78,6 +77,11 @@ class Reruns:
         self._makers: dict[str, ViewMaker] = {}
         self._unions: set[str] = set()
         self._lock = threading.RLock()
+        self._settings: storing.Settings = {
+            "threads": threads,
+            "memory_limit": memory_limit,
+            "temp_directory": temp_directory,
+        }
         self.flag_set = flag_set
         self.bad_flags = tuple(flags)
         try:
@@ -85,7 +89,8 @@ class Reruns:
                 name: attaching.examine(
                     name,
                     f"{OWN_PREFIX}apdb_{number}",
-                    inspection.inspect(path, copy_folder=self._folder / "copies"),
+                    columnar.find(path)
+                    or inspection.inspect(path, copy_folder=self._folder / "copies"),
                     instrument=stated,
                     moments=moments,
                     flag_set=flag_set,
@@ -115,6 +120,10 @@ class Reruns:
         connection.use_schema(ALL_RERUNS)
         for table in attaching.DEFINITION_TABLES:
             connection.execute(f"create view {table} as {views.union_sql(table, self._attached)}")
+        folders = [rerun.file.folder for rerun in self._attached.values() if rerun.file.folder]
+        if folders:
+            listed = ", ".join(quote_text(folder.absolute()) for folder in folders)
+            connection.execute(f"set allowed_directories = [{listed}]")
         connection.execute("set enable_external_access = false")
         for name, rerun in self._attached.items():
             relations = attaching.physical_relations(rerun)
@@ -198,6 +207,105 @@ class Reruns:
             No rerun of this name is open.
         """
         return Rerun(self, self.attached(name))
+
+    def materialize(
+        self,
+        path: PathLike,
+        *,
+        columns: str | Sequence[str] = "all",
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> Path:
+        """Read every rerun once into a workspace: one file of columns, fast ever after.
+
+        Parameters
+        ----------
+        path : path-like
+            Of the workspace, ``FILE.duckdb``. Nothing bears this name before all is there.
+        columns : str or sequence of str
+            ``all``, ``notebook`` (what the analysis of 2020 reads), or columns of
+            DiaSource and DiaObject; keys and flags are always stored.
+        overwrite : bool
+            Whether a file of this name may be replaced.
+        progress : callable, optional
+            Called after each table with rerun, table, rows done and rows in all.
+
+        Returns
+        -------
+        Path
+            Open it with `open_reruns`, whole or as ``FILE.duckdb:RERUN``.
+
+        Raises
+        ------
+        OutputError, RerunChangedError
+        """
+        return storing.create_workspace(
+            path,
+            list(self._attached.values()),
+            columns=columns,
+            overwrite=overwrite,
+            progress=progress,
+            **self._settings,
+        )
+
+    def rewrite_workspace(
+        self,
+        path: PathLike,
+        *,
+        order: Sequence[str],
+        columns: Mapping[str, str],
+        progress: Progress | None = None,
+    ) -> Path:
+        """Write a workspace anew; what is open from a workspace is taken over as it is.
+
+        Parameters
+        ----------
+        path : path-like
+        order : sequence of str
+            Names of the reruns, in the order of the workspace.
+        columns : mapping of str to str
+            Rerun -> what is stored of it.
+        progress : callable, optional
+
+        Raises
+        ------
+        RerunNameError, OutputError, RerunChangedError
+        """
+        return storing.create_workspace(
+            path,
+            [self.attached(name) for name in order],
+            columns=columns,
+            overwrite=True,
+            progress=progress,
+            **self._settings,
+        )
+
+    def export(
+        self,
+        name: str,
+        folder: PathLike,
+        *,
+        columns: str | Sequence[str] = "all",
+        progress: Progress | None = None,
+    ) -> Path:
+        """Write one rerun as a folder of Parquet files, which can be opened as a rerun.
+
+        Parameters
+        ----------
+        name : str
+            Of the rerun.
+        folder : path-like
+            New, empty, or an earlier export.
+        columns, progress
+            As for `materialize`.
+
+        Raises
+        ------
+        RerunNameError, OutputError, RerunChangedError
+        """
+        return storing.export_parquet(
+            self.attached(name), folder, columns=columns, progress=progress, **self._settings
+        )
 
     @property
     def original(self) -> Reruns:

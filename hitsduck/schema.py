@@ -128,11 +128,14 @@ def flag_number(flag: str) -> int:
 def packed_era(physical: Iterable[str]) -> str | None:
     """Return the era of a table's packed ``flags``, or None where flags are not packed.
 
+    Where flags stand in columns of their own they are not packed, whatever else there is.
+
     The bits 23 and up changed meaning in 2023-01, when ``filterName`` had become
     ``band``; a table with ``decl`` is older still.
     """
     names = set(physical)
-    if "flags" not in names:
+    # A store of columns holds the packed flags and what its era made of them.
+    if "flags" not in names or not names.isdisjoint(flag_names()):
         return None
     return "2019" if names & {"decl", "filterName", "psFlux"} else "2023"
 

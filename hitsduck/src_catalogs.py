@@ -197,7 +197,7 @@ def src_counts(reruns: Reruns, *, images: Sequence[Image] | None = None) -> SrcC
         Reruns have the same file (one path, a link) under several names, so that
         their numbers cannot differ.
     """
-    folders = {name: _folder(reruns[name].path.absolute().parent) for name in reruns}
+    folders = {name: _folder(reruns.attached(name).file.folder_of_origin) for name in reruns}
     return count_src_files(folders, images=images)
 
 

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from apdb_files import make_apdb
 from polars.testing import assert_frame_equal
+from stores import STORES, stored
 
 import hitsduck
 from hitsduck import chartdata
@@ -45,9 +46,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def reruns(folder: Path) -> Iterator[Reruns]:
-    with hitsduck.open_reruns({name: folder / name for name in NAMES}) as opened:
+@pytest.fixture(scope="module", params=STORES)
+def reruns(
+    request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Reruns]:
+    files = {name: folder / name for name in NAMES}
+    paths = stored(files, request.param, tmp_path_factory.mktemp("stores"))
+    with hitsduck.open_reruns(paths) as opened:
         yield opened
 
 
@@ -262,10 +267,12 @@ def test_detector_outlines_are_the_corners_of_the_pixel_areas(reruns: Reruns) ->
         assert corners == pytest.approx(np.array([*ring, ring[0]]))
 
 
-def test_detector_density_is_over_the_images(reruns: Reruns, truth: pl.DataFrame) -> None:
+def test_detector_density_is_over_the_images(
+    reruns: Reruns, folder: Path, truth: pl.DataFrame
+) -> None:
     frame = chartdata.detector_density(reruns)
     forced = rows(
-        Path(reruns["Jun2020"].path),
+        folder / "Jun2020" / "association.db",
         "select distinct ccdVisitId / 100 as visit, ccdVisitId % 100 as detector "
         "from DiaForcedSource",
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from apdb_files import GENERATIONS, make_apdb
+from stores import STORES, stored
 
 import hitsduck
 from hitsduck import schema
@@ -95,14 +96,17 @@ def is_good(source: dict[str, Any]) -> bool:
     return not any(source[flag] for flag in schema.FLAG_SETS["dm25125"])
 
 
-@pytest.fixture(scope="module")
-def reruns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hitsduck.Reruns]:
+@pytest.fixture(scope="module", params=STORES)
+def reruns(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[hitsduck.Reruns]:
     folder = tmp_path_factory.mktemp("generations")
     files = {
         generation: make_apdb(folder / f"{generation}.db", generation=generation, **TRUTH)
         for generation in GENERATIONS
     }
-    with hitsduck.open_reruns(files, instrument="DECam") as opened:
+    paths = stored(files, request.param, folder, instrument="DECam")
+    with hitsduck.open_reruns(paths, instrument="DECam") as opened:
         yield opened
 
 
@@ -437,10 +441,14 @@ REAL = {
 }
 
 
-@pytest.fixture(scope="module")
-def real(shared: Path) -> Iterator[hitsduck.Reruns]:
+@pytest.fixture(scope="module", params=STORES)
+def real(
+    request: pytest.FixtureRequest, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[hitsduck.Reruns]:
     files = {name: shared / "data" / "apdb" / f"{name}.sqlite3" for name in REAL}
-    with hitsduck.open_reruns(files, instrument="LSSTCam-imSim") as opened:
+    folder = tmp_path_factory.mktemp("real")
+    paths = stored(files, request.param, folder, instrument="LSSTCam-imSim")
+    with hitsduck.open_reruns(paths, instrument="LSSTCam-imSim") as opened:
         yield opened
 
 
@@ -472,8 +480,10 @@ def test_a_real_file_compared_with_itself_has_nothing_left_over(real: hitsduck.R
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_a_real_file_reads_as_sqlite_and_numpy_read_it(real: hitsduck.Reruns, name: str):
-    path = real[name].path
+def test_a_real_file_reads_as_sqlite_and_numpy_read_it(
+    real: hitsduck.Reruns, shared: Path, name: str
+):
+    path = shared / "data" / "apdb" / f"{name}.sqlite3"
     old = name == "packed-2021"
     flux, dec, mjd = ("psFlux", "decl", "midPointTai") if old else ("psfFlux", "dec", "midpoint")
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:

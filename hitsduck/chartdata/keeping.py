@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary, ref
 
 from hitsduck import schema, views
 from hitsduck.attaching import DEFINITION_TABLES
+from hitsduck.columnar import ColumnarRerun
 from hitsduck.quoting import quote_identifier
 from hitsduck.views import ViewMaker
 
@@ -165,7 +166,7 @@ _LOCK = threading.Lock()
 
 
 def relation(reruns: Reruns, name: str, view: str, where: str | None = None) -> str:
-    """Return one rerun's view over kept tables as SQL.
+    """Return one rerun's view over kept tables as SQL; over its store where it has one.
 
     Parameters
     ----------
@@ -181,7 +182,14 @@ def relation(reruns: Reruns, name: str, view: str, where: str | None = None) -> 
     ------
     RerunNameError, QueryError
     """
+    if _is_columnar(reruns, name):
+        return reruns.original.scope(name, view, where)
     return _kept(reruns, name, where).relation(view)
+
+
+def _is_columnar(reruns: Reruns, name: str) -> bool:
+    """Return whether a rerun lies in columns already, so that nothing is gained by a copy."""
+    return isinstance(reruns.original.attached(name).file, ColumnarRerun)
 
 
 def keep(
@@ -205,7 +213,8 @@ def keep(
     QueryError
         The condition is not possible.
     """
-    jobs = [(_kept(reruns, name, where), view) for view in needed for name in reruns.names]
+    names = [name for name in reruns.names if not _is_columnar(reruns, name)]
+    jobs = [(_kept(reruns, name, where), view) for view in needed for name in names]
     with ThreadPoolExecutor(min(len(jobs), _READERS) or 1) as pool:
         list(pool.map(lambda job: job[0].relation(job[1]), jobs))
 

@@ -22,7 +22,8 @@ from hitsduck.errors import HitsduckError, HitsduckWarning
 def cli() -> None:
     """Say what changed between reruns of the same telescope images, and whether it is real.
 
-    A RERUN is NAME=PATH or PATH: an APDB (SQLite file), or a folder that holds one.
+    A RERUN is NAME=PATH or PATH: an APDB (SQLite file), a folder that holds one, an exported
+    folder, or a workspace (all its reruns; WORKSPACE:RERUN is one of them).
     """
 
 

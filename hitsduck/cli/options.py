@@ -14,7 +14,7 @@ from hitsduck.errors import RerunNotFoundError
 from hitsduck.schema import DEFAULT_FLAG_SET, FLAG_SETS
 
 if TYPE_CHECKING:
-    from hitsduck.reruns import Reruns
+    from hitsduck.reruns import PathLike, Reruns
 
 Command = Callable[..., Any]
 
@@ -55,8 +55,8 @@ where_option = click.option(
 )
 
 
-def named_rerun(argument: str) -> tuple[str, Path]:
-    """Return name and path of a RERUN argument.
+def named_reruns(argument: str) -> list[tuple[str, PathLike]]:
+    """Return name and path of a RERUN argument, several where it is a workspace.
 
     If the whole argument exists it is a path; else it is split at the first ``=``.
 
@@ -64,14 +64,19 @@ def named_rerun(argument: str) -> tuple[str, Path]:
     ------
     RerunNotFoundError
     """
-    from hitsduck.opening import rerun_name
+    from hitsduck.columnar import parted
+    from hitsduck.opening import expanded
 
-    if Path(argument).exists():
-        return rerun_name(argument), Path(argument)
+    if not argument:
+        raise RerunNotFoundError("a RERUN is empty; give NAME=PATH or PATH")
+    if Path(argument).exists() or parted(argument)[1] is not None:
+        return expanded(argument)
     name, equals, path = argument.partition("=")
     if not equals:
         raise RerunNotFoundError(f"{argument}: no such file or folder")
-    return name, Path(path)
+    if not path:
+        raise RerunNotFoundError(f"{argument}: the path is empty; give NAME=PATH or PATH")
+    return [(name, path)]
 
 
 @contextmanager
@@ -79,7 +84,7 @@ def opened_reruns(arguments: Sequence[str], options: dict[str, Any]) -> Iterator
     """Open RERUN arguments; equal names and missing paths are told before anything else."""
     from hitsduck.opening import check_names, open_reruns
 
-    pairs = [named_rerun(argument) for argument in arguments]
+    pairs = [pair for argument in arguments for pair in named_reruns(argument)]
     check_names(pairs)
     with busy(f"opening {len(pairs)} reruns"):
         opened = open_reruns(dict(pairs), **options)

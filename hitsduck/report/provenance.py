@@ -125,8 +125,8 @@ def provenance_section(wanted: Wanted, command: str | None) -> Section:
 
 def _rerun_facts(wanted: Wanted, info: dict[str, Any]) -> Facts:
     try:
-        file = wanted.reruns[info["rerun"]].path.stat()
-        written = [("size", f"{many(file.st_size)} bytes"), ("last changed", moment(file.st_mtime))]
+        size, changed = wanted.reruns.attached(info["rerun"]).file.size_and_mtime()
+        written = [("size", f"{many(size)} bytes"), ("last changed", moment(changed))]
     except OSError as error:
         raise HitsduckError(f"{info['path']}: {error.strerror}") from error
     instrument = (

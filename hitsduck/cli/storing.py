@@ -1,0 +1,145 @@
+"""``workspace`` and ``export``: reruns in columns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hitsduck.cli.app import cli
+from hitsduck.cli.options import json_option, opened_reruns, opening_options, reruns_argument
+from hitsduck.cli.printing import print_json, print_table
+
+if TYPE_CHECKING:
+    from hitsduck.storing import Progress
+
+columns_option = click.option(
+    "--columns",
+    default="all",
+    show_default=True,
+    metavar="notebook|all|LIST",
+    help="What is stored: all, what the analysis of 2020 reads, or names with commas.",
+)
+
+
+@contextmanager
+def _told() -> Iterator[Progress | None]:
+    """Show rows, rate and time left on stderr, when a person watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task("reading", total=None, rate="")
+
+        def told(rerun: str, table: str, done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            rate = f"{speed:,.0f} rows/s" if speed else ""
+            bar.update(task, completed=done, total=total, description=f"{rerun} {table}", rate=rate)
+
+        yield told
+
+
+@cli.group()
+def workspace() -> None:
+    """Keep reruns in one file of columns, where every question is fast."""
+
+
+@workspace.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@reruns_argument
+@columns_option
+@click.option("--overwrite", is_flag=True, help="Replace a file of this name.")
+@opening_options
+def create(
+    file: Path, reruns: Sequence[str], columns: str, overwrite: bool, **options: Any
+) -> None:
+    """Read each RERUN once into the new workspace FILE.
+
+    The rows are checked against SQLite's own counts and sums. FILE appears when all is there;
+    it opens as RERUN in every command, and in any DuckDB of its version.
+    """
+    with opened_reruns(reruns, options) as opened, _told() as progress:
+        path = opened.materialize(file, columns=columns, overwrite=overwrite, progress=progress)
+    click.echo(path)
+
+
+@workspace.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+def status(file: Path, as_json: bool) -> None:
+    """Say what FILE holds, and whether its APDBs are still what was read."""
+    from dataclasses import asdict
+
+    from hitsduck.storing import status as status_of
+
+    found = status_of(file)
+    if as_json:
+        print_json([asdict(stored) for stored in found])
+        return
+    print_table(
+        ["rerun", "state", "DIA sources", "generation", "columns", "read from"],
+        [
+            [
+                stored.rerun,
+                stored.state,
+                f"{stored.n_rows['DiaSource']:,}",
+                stored.generation,
+                stored.columns,
+                stored.path,
+            ]
+            for stored in found
+        ],
+        right=2,
+        left_again=3,
+    )
+
+
+@workspace.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@opening_options
+def refresh(file: Path, **options: Any) -> None:
+    """Read again those reruns of FILE whose APDB has changed, and only those."""
+    from hitsduck.opening import refresh_workspace
+
+    with _told() as progress:
+        changed = refresh_workspace(file, progress=progress, **options)
+    click.echo(
+        f"{file}: {', '.join(changed)} read again" if changed else f"{file}: nothing changed"
+    )
+
+
+@cli.command()
+@click.argument("rerun")
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--format", "form", type=click.Choice(["parquet"]), default="parquet")
+@columns_option
+@opening_options
+def export(rerun: str, directory: Path, form: str, columns: str, **options: Any) -> None:
+    """Write RERUN as Parquet files with a manifest into DIRECTORY, which is a rerun too."""
+    with opened_reruns([rerun], options) as opened, _told() as progress:
+        if len(opened) > 1:
+            raise click.UsageError(
+                f"{rerun} holds {len(opened)} reruns; name one: {rerun}:{opened.names[0]}"
+            )
+        path = opened.export(opened.names[0], directory, columns=columns, progress=progress)
+    click.echo(path)

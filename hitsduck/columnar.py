@@ -1,0 +1,445 @@
+"""Reruns stored in columns: in a workspace file, or as a folder of Parquet files.
+
+Both hold the tables of an APDB under the names of schema 10.0.0 and a manifest that
+says where the rows came from. What is here reads them; `hitsduck.storing` writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hitsduck.connection import Connection
+from hitsduck.errors import (
+    HitsduckError,
+    NotAnApdbError,
+    QueryError,
+    RerunChangedError,
+    RerunNotFoundError,
+)
+from hitsduck.inspection import SAMPLE_ROWS, ApdbFile, find_apdb
+from hitsduck.quoting import quote_identifier, quote_text
+
+#: Name of the file that makes a folder of Parquet files a rerun.
+MANIFEST = "manifest.json"
+#: Schema of a workspace that holds one manifest for each rerun.
+WORKSPACE_SCHEMA = "hitsduck_workspace"
+#: Raised when a workspace of today cannot be read by the hitsduck of yesterday.
+LAYOUT = 1
+_DUCKDB_MAGIC = b"DUCK"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The APDB file that stored rows came from.
+
+    Attributes
+    ----------
+    path : str
+    parts : tuple of (str, int, int)
+        Suffix, bytes and mtime in ns of the file and those beside it, as `FileState`.
+    prefix : str
+    tables : dict of str to dict of str to str
+        Its columns and their declared types, which tell its generation.
+    """
+
+    path: str
+    parts: tuple[tuple[str, int, int], ...]
+    prefix: str
+    tables: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a store says of one rerun.
+
+    Attributes
+    ----------
+    name : str
+        Of the rerun.
+    rows : dict of str to int
+        Rows of each table.
+    files : dict of str to list of str
+        Parquet files of each table, below the folder; empty in a workspace.
+    metadata : dict of str to str
+        Rows of the APDB's metadata table, or what the simulator says of itself.
+    origin : Origin or None
+        None where no APDB was read, as in the simulator's Parquet folders.
+    columns : str
+        Which columns were stored: ``all``, ``notebook``, or names with commas.
+    versions : dict of str to str
+        Of hitsduck and its engine when the rows were stored.
+    """
+
+    name: str
+    rows: dict[str, int]
+    files: dict[str, list[str]]
+    metadata: dict[str, str]
+    origin: Origin | None
+    columns: str
+    versions: dict[str, str]
+
+    def to_json(self) -> str:
+        """Return the manifest as JSON."""
+        document: dict[str, Any] = {
+            "layout": LAYOUT,
+            "name": self.name,
+            "columns": self.columns,
+            "versions": self.versions,
+            "metadata": self.metadata,
+            "tables": {
+                table: {"rows": rows, "files": self.files.get(table, [])}
+                for table, rows in self.rows.items()
+            },
+        }
+        if self.origin is not None:
+            document["origin"] = {
+                "path": self.origin.path,
+                "parts": [list(part) for part in self.origin.parts],
+                "prefix": self.origin.prefix,
+                "tables": self.origin.tables,
+            }
+        return json.dumps(document, indent=1)
+
+    @classmethod
+    def of_json(cls, text: str, *, where: str, name: str) -> Manifest:
+        """Read a manifest.
+
+        Raises
+        ------
+        NotAnApdbError
+            It is none of ours, or of a newer hitsduck.
+        """
+        try:
+            document = json.loads(text)
+            layout = int(document.get("layout", LAYOUT))
+            tables = document["tables"]
+            told = document.get("origin")
+            origin = told and Origin(
+                told["path"],
+                tuple((str(part[0]), int(part[1]), int(part[2])) for part in told["parts"]),
+                told["prefix"],
+                told["tables"],
+            )
+            manifest = cls(
+                name=document.get("name", name),
+                rows={table: int(of_table["rows"]) for table, of_table in tables.items()},
+                files={
+                    table: list(of_table.get("files", [])) for table, of_table in tables.items()
+                },
+                metadata=_metadata(document),
+                origin=origin,
+                columns=document.get("columns", "all"),
+                versions=document.get("versions", {}),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise NotAnApdbError(f"{where}: its manifest cannot be read ({error!r})") from error
+        if layout > LAYOUT:
+            raise NotAnApdbError(
+                f"{where}: was written by a newer hitsduck (layout {layout}); install that one"
+            )
+        return manifest
+
+
+def _metadata(document: Mapping[str, Any]) -> dict[str, str]:
+    if "metadata" in document:
+        return {str(key): str(value) for key, value in document["metadata"].items()}
+    # The simulator's own manifest holds its marks and the instrument beside the tables.
+    plain = {key: value for key, value in document.items() if isinstance(value, str)}
+    return {key: value for key, value in plain.items() if key != "columns"}
+
+
+@dataclass(frozen=True)
+class ColumnarRerun:
+    """One rerun in a store; it answers what `inspection.ApdbFile` answers.
+
+    Attributes
+    ----------
+    path : Path
+        As it is opened: ``WORKSPACE:RERUN``, or the folder of Parquet files.
+    store : Path
+        The workspace file, or the folder.
+    manifest : Manifest
+    tables : dict of str to dict of str to str
+        Table -> {column of schema 10.0.0: DuckDB type}.
+    schema : str or None
+        Where the tables lie in the workspace; None for Parquet files.
+    files : dict of str to tuple of Path
+        Table -> its Parquet files; empty for a workspace.
+    state : tuple of (str, int, int)
+        Path, bytes and mtime in ns of every file that is read, at opening.
+    """
+
+    path: Path
+    store: Path
+    manifest: Manifest
+    tables: dict[str, dict[str, str]]
+    schema: str | None
+    files: dict[str, tuple[Path, ...]]
+    state: tuple[tuple[str, int, int], ...]
+
+    #: Threads may share a scan: the rows lie in DuckDB's own format.
+    can_be_sliced: ClassVar[bool] = True
+    prefix: ClassVar[str] = ""
+
+    @property
+    def readable_path(self) -> Path:
+        """The same as `path`: nothing is copied."""
+        return self.path
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Rows of the APDB's metadata table."""
+        return self.manifest.metadata
+
+    @property
+    def origin_tables(self) -> dict[str, dict[str, str]]:
+        """Columns of the APDB that the rows came from."""
+        origin = self.manifest.origin
+        return self.tables if origin is None else origin.tables
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of Parquet files; None for a workspace."""
+        return self.store if self.schema is None else None
+
+    @property
+    def folder_of_origin(self) -> Path:
+        """The folder of the APDB that the rows came from, beside which catalogues lie."""
+        origin = self.manifest.origin
+        return self.store.absolute() if origin is None else Path(origin.path).parent
+
+    def size_and_mtime(self) -> tuple[int, float]:
+        """Return the bytes of the store, and when it was last changed (Unix seconds)."""
+        now = _state([Path(part[0]) for part in self.state])
+        return sum(part[1] for part in now), max(part[2] for part in now) / 1e9
+
+    def table_name(self, table: str) -> str:
+        """Return the name of `table` in the store."""
+        return table
+
+    def attach_sql(self, catalog: str) -> str | None:
+        """Return the statement that attaches the workspace; None for Parquet files."""
+        if self.folder is not None:
+            return None
+        return f"attach {quote_text(self.store)} as {quote_identifier(catalog)} (read_only)"
+
+    def relation(self, table: str, catalog: str) -> str:
+        """Return a table as SQL."""
+        if self.schema is None:
+            return f"read_parquet([{', '.join(quote_text(file) for file in self.files[table])}])"
+        return ".".join(quote_identifier(part) for part in (catalog, self.schema, table))
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open the store for a look."""
+        with closing(Connection()) as connection:
+            statement = self.attach_sql("store")
+            if statement is not None:
+                connection.execute(statement)
+            yield connection
+
+    def count_rows(self) -> dict[str, int]:
+        """Return the rows of each table."""
+        with self.reading() as connection:
+            return {
+                table: _first(connection, f"select count(*) from {self.relation(table, 'store')}")
+                for table in self.tables
+            }
+
+    def distinct_or_sample(
+        self, connection: Connection, table: str, columns: Sequence[str]
+    ) -> tuple[list[tuple[object, ...]], bool]:
+        """Return the distinct values of `columns`, without NULLs; always complete."""
+        listed = ", ".join(quote_identifier(column) for column in columns)
+        present = " and ".join(f"{quote_identifier(column)} is not null" for column in columns)
+        rows = connection.execute(
+            f"select distinct {listed} from {self.relation(table, 'store')} where {present} "
+            "order by all"
+        ).fetchall()
+        return rows, True
+
+    def sample(
+        self, connection: Connection, table: str, columns: Sequence[str]
+    ) -> tuple[list[tuple[object, ...]], bool]:
+        """Return `columns` of at most `SAMPLE_ROWS` rows, spread over the table."""
+        listed = ", ".join(quote_identifier(column) for column in columns)
+        relation = self.relation(table, "store")
+        n_rows = _first(connection, f"select count(*) from {relation}")
+        if n_rows <= SAMPLE_ROWS:
+            return connection.execute(f"select {listed} from {relation}").fetchall(), True
+        rows = connection.execute(
+            f"select {listed} from {relation} using sample reservoir({SAMPLE_ROWS:d} rows) "
+            "repeatable (25125)"
+        ).fetchall()
+        return rows, False
+
+    def check_readable(self) -> None:
+        """Do nothing: DuckDB checks its own files as it reads them."""
+
+    def check_unchanged(self, rerun: str) -> None:
+        """Raise `RerunChangedError` when the store is not what it was at opening."""
+        try:
+            now = _state([Path(part[0]) for part in self.state])
+        except OSError as error:
+            raise RerunChangedError(f"rerun {rerun!r}: {self.path} went away: {error}") from error
+        if now != self.state:
+            raise RerunChangedError(
+                f"rerun {rerun!r}: {self.path} changed while it was open, so numbers from before "
+                "and after would be mixed; open it again"
+            )
+
+
+#: What a rerun may be read from.
+RerunFile = ApdbFile | ColumnarRerun
+
+
+def _first(connection: Connection, query: str) -> int:
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _state(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
+    found = []
+    for path in paths:
+        stat = os.stat(path)
+        found.append((str(path), stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
+
+
+def is_workspace(path: str | os.PathLike[str]) -> bool:
+    """Return whether `path` is a DuckDB database file."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(12)[8:] == _DUCKDB_MAGIC
+    except OSError:
+        return False
+
+
+def parted(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """Return the file and the rerun of ``WORKSPACE:RERUN``; a path as it is else."""
+    place = Path(path)
+    if not place.exists():
+        file, colon, rerun = os.fspath(path).rpartition(":")
+        if colon and rerun and is_workspace(file):
+            return Path(file), rerun
+    return place, None
+
+
+def find(path: str | os.PathLike[str]) -> ColumnarRerun | None:
+    """Return the stored rerun that `path` means, or None where it means an SQLite file.
+
+    Parameters
+    ----------
+    path : path-like
+        A workspace that holds one rerun, ``WORKSPACE:RERUN``, or a folder of Parquet files.
+
+    Raises
+    ------
+    RerunNotFoundError
+        The workspace has no rerun of this name, or several and none is named.
+    NotAnApdbError
+        The store is damaged, or none of ours.
+    """
+    place, rerun = parted(path)
+    if is_workspace(place):
+        return _of_workspace(place, rerun)
+    if place.is_dir() and (place / MANIFEST).is_file() and not _holds_apdb(place):
+        return _of_folder(place)
+    return None
+
+
+def _holds_apdb(place: Path) -> bool:
+    try:
+        find_apdb(place)
+    except (RerunNotFoundError, NotAnApdbError):
+        return False
+    return True
+
+
+def manifests(path: Path) -> dict[str, Manifest]:
+    """Return the manifests of a workspace, by rerun, in the order of storing.
+
+    Raises
+    ------
+    NotAnApdbError
+        It is a DuckDB file but no workspace, or damaged.
+    """
+    try:
+        with closing(Connection()) as connection:
+            connection.execute(f"attach {quote_text(path)} as store (read_only)")
+            rows = connection.execute(
+                f"select rerun, manifest from store.{WORKSPACE_SCHEMA}.rerun_manifest "
+                "order by number"
+            ).fetchall()
+    except QueryError as error:
+        raise NotAnApdbError(
+            f"{path}: is a DuckDB database but no workspace of hitsduck; make one with "
+            "`hitsduck workspace create`"
+        ) from error
+    except HitsduckError as error:
+        raise NotAnApdbError(
+            f"{path}: cannot be read as a workspace ({error}); make it again"
+        ) from error
+    return {
+        name: Manifest.of_json(text, where=f"{path}, rerun {name!r}", name=name)
+        for name, text in rows
+    }
+
+
+def _of_workspace(path: Path, rerun: str | None) -> ColumnarRerun:
+    found = manifests(path)
+    if rerun is None and len(found) == 1:
+        rerun = next(iter(found))
+    if rerun is None or rerun not in found:
+        asked = "name one" if rerun is None else f"no {rerun!r}"
+        raise RerunNotFoundError(
+            f"{path}: a workspace of {len(found)} reruns, {asked} of "
+            f"{', '.join(f'{path}:{name}' for name in found)}"
+        )
+    named = path.with_name(f"{path.name}:{rerun}")
+    bare = ColumnarRerun(named, path, found[rerun], {}, rerun, {}, _state([path]))
+    return _described(bare, list(found[rerun].rows))
+
+
+def _of_folder(folder: Path) -> ColumnarRerun:
+    text = (folder / MANIFEST).read_text(encoding="utf-8")
+    manifest = Manifest.of_json(text, where=str(folder), name=folder.absolute().name)
+    absolute = folder.absolute()
+    files = {
+        table: tuple(absolute / name for name in names)
+        for table, names in manifest.files.items()
+        if names
+    }
+    every = [absolute / MANIFEST, *(file for of_table in files.values() for file in of_table)]
+    lost = [file for file in every if not file.is_file()]
+    if lost:
+        raise NotAnApdbError(f"{folder}: {lost[0]} of its manifest is missing; copy it again")
+    bare = ColumnarRerun(folder, folder, manifest, {}, None, files, _state(every))
+    return _described(bare, list(files))
+
+
+def _described(bare: ColumnarRerun, names: Sequence[str]) -> ColumnarRerun:
+    """Return the rerun with the columns of its tables."""
+    try:
+        with bare.reading() as connection:
+            tables = {
+                table: {
+                    str(name): str(kind)
+                    for name, kind, *_ in connection.execute(
+                        f"describe select * from {bare.relation(table, 'store')}"
+                    ).fetchall()
+                }
+                for table in names
+            }
+    except HitsduckError as error:
+        raise NotAnApdbError(f"{bare.path}: cannot be read ({error}); make it again") from error
+    if not {"DiaSource", "DiaObject"} <= set(tables):
+        raise NotAnApdbError(f"{bare.path}: holds no tables DiaSource and DiaObject")
+    return replace(bare, tables=tables)

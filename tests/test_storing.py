@@ -1,0 +1,593 @@
+"""Workspaces and Parquet folders: what they hold is what SQLite holds, or nothing is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+from apdb_files import make_apdb
+from polars.testing import assert_frame_equal
+
+import hitsduck
+from hitsduck import columnar, storing
+from hitsduck.errors import (
+    NotAnApdbError,
+    OutputError,
+    QueryError,
+    RerunChangedError,
+    RerunNotFoundError,
+)
+from hitsduck.opening import refresh_workspace
+from hitsduck.simulator import simulate
+
+NAMES = ("Apr2020", "May2020", "Jun2020")
+#: How often an import is killed; the whole campaign is the fifty of the issue.
+N_KILLS = 50 if os.environ.get("HITSDUCK_CAMPAIGN") == "full" else 5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return three small simulated reruns."""
+    path = tmp_path_factory.mktemp("simulated") / "small"
+    simulate(path, preset="small", src_catalogs="none")
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(folder: Path) -> dict[str, Path]:
+    return {name: folder / name / "association.db" for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def workspace(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with hitsduck.open_reruns(files) as reruns:
+        return reruns.materialize(tmp_path_factory.mktemp("workspace") / "hits.duckdb")
+
+
+@pytest.fixture(scope="module")
+def exported(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("exported")
+    with hitsduck.open_reruns(files) as reruns:
+        return {name: reruns.export(name, place / name) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def opened(files: dict[str, Path]) -> Iterator[hitsduck.Reruns]:
+    with hitsduck.open_reruns(files) as reruns:
+        yield reruns
+
+
+@pytest.fixture(scope="module", params=["workspace", "parquet"])
+def stored(
+    request: pytest.FixtureRequest, workspace: Path, exported: dict[str, Path]
+) -> Iterator[hitsduck.Reruns]:
+    asked: Any = workspace if request.param == "workspace" else exported
+    with hitsduck.open_reruns(asked) as reruns:
+        yield reruns
+
+
+def small(path: Path, n_sources: int = 5) -> Path:
+    source = {"visit": 410985, "detector": 5, "ra": 150.0, "dec": 2.0, "x": 9.0, "y": 9.0}
+    return make_apdb(
+        path,
+        sources=[source | {"diaObjectId": 1 + number} for number in range(n_sources)],
+        objects=[{"diaObjectId": 1 + number} for number in range(n_sources)],
+        metadata={"instrument": "DECam"},
+    )
+
+
+def add_a_source(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        names = [row[1] for row in connection.execute("pragma table_info(DiaSource)")]
+        listed = ", ".join(f'"{name}"' for name in names)
+        terms = ", ".join('999 + "diaSourceId"' if n == "diaSourceId" else f'"{n}"' for n in names)
+        connection.execute(
+            f"insert into DiaSource ({listed}) select {terms} from DiaSource limit 1"
+        )
+
+
+# -- the same answers ------------------------------------------------------------------------
+
+
+def test_counts_are_those_of_sqlite(stored: hitsduck.Reruns, files: dict[str, Path]):
+    for name, row in zip(NAMES, stored.counts().rows(), strict=True):
+        with closing(sqlite3.connect(f"file:{files[name]}?mode=ro", uri=True)) as connection:
+            # bad 64, suspect 128 (flag_bits.csv, era 2019: bits 6 and 7), saturatedCenter 512
+            truth = connection.execute(
+                "select count(*), sum((flags & 704) = 0) from DiaSource"
+            ).fetchone()
+        assert row["rerun"] == name
+        assert (row["n_dia_sources"], row["n_good_dia_sources"]) == truth
+
+
+@pytest.mark.parametrize("view", ["dia_source", "dia_object_history", "dia_forced_source"])
+def test_every_row_is_the_same(opened: hitsduck.Reruns, stored: hitsduck.Reruns, view: str):
+    order = "order by all"
+    query = f'select * exclude (rerun) from "Jun2020".{view} {order}'
+    assert_frame_equal(stored.sql(query).polars(), opened.sql(query).polars())
+
+
+def test_the_comparison_is_the_same(opened: hitsduck.Reruns, stored: hitsduck.Reruns):
+    before, after = (r.compare("Apr2020", "Jun2020") for r in (opened, stored))
+    told, stored_told = before.summary(), after.summary()
+    for name in ("left_path", "right_path"):
+        told.pop(name), stored_told.pop(name)
+    assert stored_told == told
+    assert told["same_file"] is False
+    assert_frame_equal(after.matched, before.matched)
+    assert_frame_equal(after.right_only, before.right_only)
+
+
+def test_info_tells_of_the_apdb(opened: hitsduck.Reruns, stored: hitsduck.Reruns):
+    for told, of_store in zip(opened.info(), stored.info(), strict=True):
+        for key in ("generation", "generations", "flag_encoding", "instrument", "moments_unit"):
+            assert of_store[key] == told[key], key
+        for key in (
+            "visits",
+            "detectors",
+            "median_seeing_arcsec",
+            "unread_columns",
+            "n_null_flags",
+        ):
+            assert of_store[key] == told[key], key
+        kept = {table: n for table, n in told["n_rows"].items() if table in of_store["n_rows"]}
+        assert of_store["n_rows"] == kept
+
+
+def test_integrity_is_the_same(opened: hitsduck.Reruns, stored: hitsduck.Reruns):
+    assert stored.integrity().rows() == opened.integrity().rows()
+
+
+def test_rows_by_id_are_the_same(opened: hitsduck.Reruns, stored: hitsduck.Reruns):
+    (some,) = opened.sql(
+        'select min(diaObjectId) as id, min(diaSourceId) as source from "May2020".dia_source'
+    ).rows()
+    for reruns in (opened, stored):
+        assert reruns["May2020"].source(some["source"])["diaSourceId"] == some["source"]
+    assert_frame_equal(
+        stored["May2020"].sources_for_object(some["id"]).polars(),
+        opened["May2020"].sources_for_object(some["id"]).polars(),
+    )
+    forced = "forced_sources_for_object"
+    assert len(getattr(stored["May2020"], forced)(some["id"])) == len(
+        getattr(opened["May2020"], forced)(some["id"])
+    )
+
+
+def test_a_condition_and_other_flags_hold_too(
+    files: dict[str, Path], workspace: Path, exported: dict[str, Path]
+):
+    asked: list[Any] = [files, workspace, exported]
+    answers = []
+    for paths in asked:
+        with hitsduck.open_reruns(paths, bad_flags="edge,interpolated") as reruns:
+            answers.append(reruns.counts(where="psf_snr > 6 and x < 1000").rows())
+    assert answers[1] == answers[0]
+    assert answers[2] == answers[0]
+    assert 0 < answers[0][0]["n_good_dia_sources"] < answers[0][0]["n_dia_sources"]
+
+
+def test_floats_are_narrowed_where_nothing_is_lost_and_only_there(shared: Path, tmp_path: Path):
+    path = shared / "data" / "apdb" / "imsim-2023-packed.sqlite3"
+    with hitsduck.open_reruns({"a": path}, instrument="LSSTCam-imSim") as reruns:
+        made = reruns.materialize(tmp_path / "real.duckdb")
+        before = reruns.sql("select psfFlux, x, trailFlux from dia_source order by diaSourceId")
+        with hitsduck.open_reruns({"a": made}, instrument="LSSTCam-imSim") as again:
+            after = again.sql("select psfFlux, x, trailFlux from dia_source order by diaSourceId")
+            assert_frame_equal(after.polars(), before.polars(), check_exact=True)
+    with closing(duckdb.connect(str(made), read_only=True)) as connection:
+        kinds = dict(
+            connection.execute(
+                "select column_name, data_type from information_schema.columns "
+                "where table_name = 'DiaSource' and column_name in ('trailFlux', 'pixelFlags_bad')"
+            ).fetchall()
+        )
+    # trailFlux of this file reaches 1e116, which no 32-bit float can hold.
+    assert kinds == {"trailFlux": "DOUBLE", "pixelFlags_bad": "BOOLEAN"}
+
+
+def test_what_a_32_bit_float_holds_is_stored_as_one(tmp_path: Path):
+    path = small(tmp_path / "a.db")
+    with hitsduck.open_reruns({"a": path}) as reruns:
+        made = reruns.materialize(tmp_path / "w.duckdb")
+    with closing(duckdb.connect(str(made), read_only=True)) as connection:
+        (kind,) = connection.execute('select typeof(x) from a."DiaSource" limit 1').fetchone() or ()
+    assert kind == "FLOAT"
+
+
+def test_rows_are_in_order_of_visit(workspace: Path):
+    with closing(duckdb.connect(str(workspace), read_only=True)) as connection:
+        visits = [
+            row[0]
+            for row in connection.execute(
+                'select ccdVisitId from "Jun2020"."DiaSource" order by rowid'
+            ).fetchall()
+        ]
+    assert visits == sorted(visits)
+    assert len(set(visits)) > 10
+
+
+def test_any_duckdb_reads_the_views_of_a_workspace(workspace: Path, opened: hitsduck.Reruns):
+    # A client without hitsduck, without the SQLite reader, and without the APDBs.
+    with closing(
+        duckdb.connect(str(workspace), read_only=True, config={"autoload_known_extensions": False})
+    ) as connection:
+        rows = connection.execute(
+            "select * from all_reruns.rerun_counts order by n_dia_sources"
+        ).fetchall()
+        n_edge = connection.execute(
+            'select count(*) from "Jun2020".dia_source_edge where edge_distance_px < 32'
+        ).fetchone()
+    truth = sorted((tuple(row.values()) for row in opened.counts().rows()), key=lambda r: r[1])
+    assert rows == truth
+    asked = 'select count(*) as n from "Jun2020".dia_source_edge where edge_distance_px < 32'
+    assert n_edge == (opened.sql(asked).rows()[0]["n"],)
+
+
+def test_the_notebooks_columns_are_enough_for_counts_and_edges(
+    files: dict[str, Path], tmp_path: Path, opened: hitsduck.Reruns
+):
+    with hitsduck.open_reruns({"Apr2020": files["Apr2020"]}) as reruns:
+        made = reruns.materialize(tmp_path / "n.duckdb", columns="notebook")
+        some = reruns.materialize(tmp_path / "s.duckdb", columns=["psfFlux", "nDiaSources"])
+        with pytest.raises(QueryError, match="no column nonsense"):
+            reruns.materialize(tmp_path / "x.duckdb", columns="nonsense")
+    assert made.stat().st_size > 0
+    with hitsduck.open_reruns(made) as reruns:
+        assert reruns.counts().rows() == opened.counts().rows()[:1]
+        found = reruns.sql("select count(edge_distance_px) as n from dia_source_edge").rows()
+        assert found[0]["n"] == reruns.counts().rows()[0]["n_dia_sources"]
+        assert reruns.sql("select count(trailFlux) as n from dia_source").rows() == [{"n": 0}]
+    with hitsduck.open_reruns(some) as reruns:
+        query = "select count(psfFlux) > 0 as a, count(apFlux) as b, count(x) as c from dia_source"
+        assert reruns.sql(query).rows() == [{"a": True, "b": 0, "c": 0}]
+    assert not (tmp_path / "x.duckdb").exists()
+
+
+def test_a_rerun_may_have_any_name_in_a_workspace(tmp_path: Path):
+    names = ["select", "main", 'a"b;--', "it's 1"]
+    paths = {name: small(tmp_path / f"{n}.db", 3 + n) for n, name in enumerate(names)}
+    with hitsduck.open_reruns(paths) as reruns:
+        made = reruns.materialize(tmp_path / "odd names.duckdb")
+    with hitsduck.open_reruns(made) as reruns:
+        assert reruns.names == names
+        assert [row["n_dia_sources"] for row in reruns.counts().rows()] == [3, 4, 5, 6]
+    with hitsduck.open_reruns([f'{made}:a"b;--']) as reruns:
+        assert reruns.names == ['a"b;--']
+
+
+def test_a_store_can_be_stored_again(workspace: Path, tmp_path: Path, opened: hitsduck.Reruns):
+    with hitsduck.open_reruns(workspace) as reruns:
+        made = reruns.materialize(tmp_path / "again.duckdb")
+        out = reruns.export("Jun2020", tmp_path / "out")
+    for asked in (made, {"Jun2020": out}):
+        with hitsduck.open_reruns(asked) as reruns:  # type: ignore[arg-type]
+            assert reruns.counts().rows()[-1] == opened.counts().rows()[-1]
+    (stored, *_) = storing.status(made)
+    assert stored.path == str(opened["Apr2020"].path)
+
+
+# -- checks, changes -------------------------------------------------------------------------
+
+
+def test_what_sqlite_counts_otherwise_is_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = small(tmp_path / "a.db")
+    true_sums = storing._sqlite_sums
+
+    def other(*given: Any) -> dict[str, tuple[int, float]]:
+        sums = true_sums(*given)
+        return sums | {"x": (sums["x"][0], sums["x"][1] + 0.5)} if "x" in sums else sums
+
+    monkeypatch.setattr(storing, "_sqlite_sums", other)
+    with (
+        hitsduck.open_reruns({"a": path}) as reruns,
+        pytest.raises(RerunChangedError, match=r"a\.db.*DiaSource.*x: 5 values of sum 45"),
+    ):
+        reruns.materialize(tmp_path / "w.duckdb")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
+
+
+def test_the_sums_of_sqlite_are_taken_over_every_number(tmp_path: Path):
+    path = small(tmp_path / "a.db")
+    with hitsduck.open_reruns({"a": path}) as reruns:
+        file = reruns.attached("a").file
+        sums = storing._sqlite_sums(file, "DiaSource", ["diaSourceId", "x", "band", "visit"])
+    # Five sources at x = 9, visit 410985.
+    assert sums[""] == (5, 0.0)
+    assert sums["x"] == (5, 45.0)
+    assert sums["visit"] == (5, 5 * 410985.0)
+    assert "band" not in sums
+
+
+def test_a_file_that_changes_while_it_is_read_leaves_nothing(tmp_path: Path):
+    path = small(tmp_path / "a.db")
+
+    def meddle(rerun: str, table: str, done: int, total: int) -> None:
+        if table == "DiaSource":
+            add_a_source(path)
+
+    with (
+        hitsduck.open_reruns({"a": path}) as reruns,
+        pytest.raises(RerunChangedError, match=r"a\.db changed while it was open"),
+    ):
+        reruns.materialize(tmp_path / "w.duckdb", progress=meddle)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
+
+
+def test_a_refresh_reads_only_what_changed(tmp_path: Path):
+    paths = {name: small(tmp_path / f"{name}.db", 5 + n) for n, name in enumerate("abc")}
+    with hitsduck.open_reruns(paths) as reruns:
+        made = reruns.materialize(tmp_path / "w.duckdb")
+    assert refresh_workspace(made) == []
+    add_a_source(paths["b"])
+    assert [stored.state for stored in storing.status(made)] == ["current", "changed", "current"]
+    read: list[str] = []
+    asked = refresh_workspace(made, progress=lambda rerun, *_: read.append(rerun))
+    assert asked == ["b"]
+    assert set(read) == {"b"}
+    assert [stored.state for stored in storing.status(made)] == ["current"] * 3
+    with hitsduck.open_reruns(made) as reruns:
+        assert [row["n_dia_sources"] for row in reruns.counts().rows()] == [5, 7, 7]
+    paths["c"].unlink()
+    assert [stored.state for stored in storing.status(made)] == ["current", "current", "gone"]
+    with pytest.raises(OutputError, match=r"c\.db.*is gone"):
+        refresh_workspace(made)
+
+
+def test_a_store_that_changes_while_it_is_open_is_an_error(tmp_path: Path):
+    path = small(tmp_path / "a.db")
+    with hitsduck.open_reruns({"a": path}) as reruns:
+        made = reruns.materialize(tmp_path / "w.duckdb")
+        out = reruns.export("a", tmp_path / "out")
+    for asked, touched in ((made, made), (out, out / "DiaSource" / "part-0000.parquet")):
+        with hitsduck.open_reruns({"a": asked}) as reruns:
+            reruns.counts()
+            os.utime(touched, ns=(0, 0))
+            with pytest.raises(RerunChangedError, match="changed while it was open"):
+                reruns.counts()
+
+
+# -- all or nothing --------------------------------------------------------------------------
+
+
+def create(folder: Path, target: Path, *options: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "hitsduck", "workspace", "create", str(target)),
+            *(f"{name}={folder / name}" for name in NAMES),
+            *options,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_killing_an_import_leaves_no_half_file(folder: Path, tmp_path: Path):
+    target = tmp_path / "killed.duckdb"
+    started = time.perf_counter()
+    create(folder, target).communicate()
+    whole_s = time.perf_counter() - started
+    target.unlink()
+    draw = random.Random(25125)
+    n_killed = 0
+    for _ in range(N_KILLS):
+        process = create(folder, target)
+        time.sleep(draw.uniform(0.2, 1.0) * whole_s)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        n_killed += process.returncode != 0
+        if target.exists():  # it was done before
+            with hitsduck.open_reruns(target) as reruns:
+                assert len(reruns.counts()) == len(NAMES)
+            target.unlink()
+    assert n_killed
+    create(folder, target).communicate()
+    # What the killed ones left is swept by the next.
+    assert [file.name for file in tmp_path.iterdir()] == ["killed.duckdb"]
+    with hitsduck.open_reruns(target) as reruns:
+        assert len(reruns.counts()) == len(NAMES)
+
+
+def test_two_imports_at_once_end_with_one_good_file(folder: Path, tmp_path: Path):
+    target = tmp_path / "twice.duckdb"
+    processes = [create(folder, target, "--overwrite") for _ in range(2)]
+    for process in processes:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert [file.name for file in tmp_path.iterdir()] == ["twice.duckdb"]
+    with hitsduck.open_reruns(target) as reruns:
+        assert reruns.names == list(NAMES)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(folder: Path, tmp_path: Path):
+    # A limit on the size of files stands for the end of the disk.
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)); "
+        "import hitsduck.cli; hitsduck.cli.main(sys.argv[1:])"
+    )
+    target = tmp_path / "w.duckdb"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", code, "workspace", "create", str(target)),
+            *(f"{name}={folder / name}" for name in NAMES),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "is full" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_workspace_is_not_overwritten_unasked(tmp_path: Path):
+    target = tmp_path / "w.duckdb"
+    target.write_bytes(b"precious")
+    with hitsduck.open_reruns({"a": small(tmp_path / "a.db")}) as reruns:
+        with pytest.raises(OutputError, match="is there already"):
+            reruns.materialize(target)
+        assert target.read_bytes() == b"precious"
+        reruns.materialize(target, overwrite=True)
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "thesis.tex").write_text("precious")
+        with pytest.raises(OutputError, match="no earlier export"):
+            reruns.export("a", tmp_path / "full")
+        with pytest.raises(OutputError, match="no folder"):
+            reruns.materialize(tmp_path / "nowhere" / "w.duckdb")
+        out = reruns.export("a", tmp_path / "out")
+        assert reruns.export("a", out) == out
+    assert (tmp_path / "full" / "thesis.tex").read_text() == "precious"
+    with hitsduck.open_reruns(target) as reruns:
+        assert len(reruns) == 1
+
+
+def test_a_workspace_is_not_called_like_its_rerun(tmp_path: Path):
+    with (
+        hitsduck.open_reruns({"Apr2020": small(tmp_path / "x.db")}) as reruns,
+        pytest.raises(OutputError, match="give the file another name"),
+    ):
+        reruns.materialize(tmp_path / "apr2020.duckdb")
+
+
+# -- stores that are none --------------------------------------------------------------------
+
+
+def test_a_workspace_that_holds_several_asks_for_one(workspace: Path):
+    with pytest.raises(RerunNotFoundError, match=r"hits\.duckdb:Apr2020, "):
+        hitsduck.open_reruns({"a": workspace})
+    with pytest.raises(RerunNotFoundError, match="no 'Mar2020' of"):
+        hitsduck.open_reruns([f"{workspace}:Mar2020"])
+
+
+def test_another_duckdb_file_is_no_workspace(tmp_path: Path):
+    other = tmp_path / "other.duckdb"
+    with closing(duckdb.connect(str(other))) as connection:
+        connection.execute("create table t as select 1 as n")
+    with pytest.raises(NotAnApdbError, match="no workspace of hitsduck"):
+        hitsduck.open_reruns(other)
+    other.write_bytes(other.read_bytes()[:5000])
+    with pytest.raises(NotAnApdbError, match=r"other\.duckdb"):
+        hitsduck.open_reruns(other)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nonsense", "manifest cannot be read"),
+        ("{}", "manifest cannot be read"),
+        ("[1]", "manifest cannot be read"),
+        ('{"layout": 99, "tables": {}}', "newer hitsduck"),
+        ('{"tables": {}}', "holds no tables DiaSource"),
+    ],
+)
+def test_a_manifest_that_is_none_is_told(
+    exported: dict[str, Path], tmp_path: Path, text: str, message: str
+):
+    (tmp_path / "rerun").mkdir()
+    (tmp_path / "rerun" / "manifest.json").write_text(text)
+    with pytest.raises(NotAnApdbError, match=message) as error:
+        hitsduck.open_reruns(tmp_path / "rerun")
+    assert "\n" not in str(error.value)
+
+
+def test_a_lost_or_damaged_parquet_file_is_told(tmp_path: Path):
+    with hitsduck.open_reruns({"a": small(tmp_path / "a.db")}) as reruns:
+        out = reruns.export("a", tmp_path / "out")
+    part = out / "DiaSource" / "part-0000.parquet"
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(NotAnApdbError, match="cannot be read"):
+        hitsduck.open_reruns(out)
+    part.unlink()
+    with pytest.raises(NotAnApdbError, match=r"part-0000\.parquet of its manifest is missing"):
+        hitsduck.open_reruns(out)
+
+
+def test_a_user_cannot_read_other_files_beside_a_parquet_rerun(
+    exported: dict[str, Path], tmp_path: Path
+):
+    secret = tmp_path / "secret.parquet"
+    pl.DataFrame({"n": [1]}).write_parquet(secret)
+    with hitsduck.open_reruns(exported["Jun2020"]) as reruns:
+        for query in (f"select * from read_parquet('{secret}')", f"select * from '{secret}'"):
+            with pytest.raises(QueryError):
+                reruns.sql(query)
+        with pytest.raises(hitsduck.errors.HitsduckError):
+            reruns.query(f"select * from read_parquet('{secret}')")
+
+
+def test_the_simulators_parquet_opens_as_its_sqlite_does(tmp_path: Path, opened: hitsduck.Reruns):
+    simulate(tmp_path / "p", preset="small", src_catalogs="none", format="parquet")
+    with hitsduck.open_reruns({name: tmp_path / "p" / name for name in NAMES}) as reruns:
+        assert reruns.counts().rows() == opened.counts().rows()
+        summary = reruns.compare("Apr2020", "Jun2020").summary()
+    expected = opened.compare("Apr2020", "Jun2020").summary()
+    for key in ("n_left", "n_right", "n_matched", "n_left_only", "n_right_only"):
+        assert summary[key] == expected[key]
+
+
+# -- the command -----------------------------------------------------------------------------
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hitsduck", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_commands_make_look_at_and_refresh_a_workspace(
+    files: dict[str, Path], tmp_path: Path, opened: hitsduck.Reruns
+):
+    path = small(tmp_path / "a.db")
+    target = tmp_path / "w.duckdb"
+    made = command("workspace", "create", target, f"a={path}", f"May2020={files['May2020']}")
+    assert (made.returncode, made.stdout, made.stderr) == (0, f"{target}\n", "")
+    told = json.loads(command("workspace", "status", target, "--json").stdout)
+    assert [(row["rerun"], row["state"]) for row in told] == [
+        ("a", "current"),
+        ("May2020", "current"),
+    ]
+    add_a_source(path)
+    assert "changed" in command("workspace", "status", target).stdout
+    refreshed = command("workspace", "refresh", target)
+    assert refreshed.stdout == f"{target}: a read again\n"
+    counted = json.loads(command("counts", target, "--json").stdout)
+    assert [row["n_dia_sources"] for row in counted] == [
+        6,
+        opened.counts().rows()[1]["n_dia_sources"],
+    ]
+    out = command("export", f"{target}:May2020", tmp_path / "out")
+    assert (out.returncode, out.stdout) == (0, f"{tmp_path / 'out'}\n")
+    again = json.loads(command("counts", f"May2020={tmp_path / 'out'}", "--json").stdout)
+    assert again == opened.counts().rows()[1:2]
+    refused = command("export", target, tmp_path / "out2")
+    assert refused.returncode == 2
+    assert "holds 2 reruns" in refused.stderr
+
+
+def test_parted_takes_a_path_with_a_colon_as_it_is(tmp_path: Path, workspace: Path):
+    odd = tmp_path / "a:b.db"
+    odd.write_bytes(b"x")
+    assert columnar.parted(odd) == (odd, None)
+    assert columnar.parted(f"{workspace}:x:y") == (Path(f"{workspace}:x:y"), None)
+    assert columnar.parted(f"{workspace}:Apr2020") == (workspace, "Apr2020")
