@@ -6,9 +6,6 @@ Pure arrays in, arrays out. Nothing is matched here: :mod:`hitsduck.crossmatch` 
 from collections.abc import Iterator
 
 import numpy as np
-from astropy import units
-from astropy.coordinates import Latitude, Longitude
-from cdshealpix.nested import lonlat_to_healpix, neighbours
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -145,6 +142,8 @@ class _Cells:
 
     def parts(self, borders: Indices) -> Iterator[tuple[Indices, int]]:
         """Yield, for each part, its slots followed by those of the cells around it."""
+        from cdshealpix.nested import neighbours
+
         occupied = self.cell[self.start]
         own_part = np.searchsorted(borders, occupied, side="right")
         around = neighbours(occupied, self.depth)
@@ -166,6 +165,11 @@ class _Cells:
 
 def _in_order_of_cells(ra_deg: Floats, dec_deg: Floats) -> tuple[Indices, Indices]:
     """Sort a catalogue by its cells of the highest depth: cells and rows, shape (n,)."""
+    # Only here: matching within images does without, and astropy takes long to import.
+    from astropy import units
+    from astropy.coordinates import Latitude, Longitude
+    from cdshealpix.nested import lonlat_to_healpix
+
     lon = Longitude(wrapped_degrees(ra_deg), units.deg)
     cell = lonlat_to_healpix(lon, Latitude(dec_deg, units.deg), _MAX_DEPTH)
     return sort_with_order(cell.astype(np.int64))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 
+import numpy as np
 import polars as pl
 
 from hitsduck.absence import image_counts
@@ -127,12 +128,12 @@ class Matching:
 
     def _match_id(self, side: int) -> pl.Series:
         """Return for each compared source the number of its first pair, else NULL."""
-        index = _INDEX[side]
-        pairs = self.match.pairs.select(index).with_row_index("match_id")
-        first = pairs.unique(index, keep="first")
-        n_sources = self.rows[side].len()
-        every = pl.DataFrame({index: pl.arange(n_sources, dtype=pl.UInt32, eager=True)})
-        return every.join(first, on=index, how="left", maintain_order="left")["match_id"]
+        index = self.match.pairs[_INDEX[side]].to_numpy()
+        match_id = np.full(self.rows[side].len(), -1, dtype=np.int64)
+        # backwards, for of several numbers the last one written stays
+        match_id[index[::-1]] = np.arange(index.size)[::-1]
+        found = pl.Series("match_id", match_id)
+        return found.set(found < 0, None).cast(pl.UInt32)
 
     def unmatched(self, side: int) -> pl.Series:
         """Return the rows of the sources of one side that have no partner."""

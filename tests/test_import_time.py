@@ -92,3 +92,15 @@ def test_the_command_counts_imports_neither_altair_nor_astropy(path: Path):
     )
     assert "duckdb" in found
     assert found & set(HEAVY) == set()
+
+
+def test_comparing_images_does_without_astropy_which_takes_long_to_import(path: Path):
+    found = imported_by(
+        "import sys, hitsduck\n"
+        "with hitsduck.open_reruns({'A': sys.argv[1], 'B': sys.argv[1]}) as reruns:\n"
+        "    comparison = reruns.compare('A', 'B')\n"
+        "    assert comparison.n_matched == 1\n",
+        str(path),
+    )
+    assert "polars" in found
+    assert found & {"astropy", "cdshealpix", "pandas", "altair"} == set()
