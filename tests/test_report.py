@@ -412,6 +412,75 @@ def test_report_opens_offline_with_a_clean_console(
 
 
 @pytest.mark.browser
+def test_dark_mode_switches_words_maps_and_paper(
+    browser: Any, pair: dict[str, Path], tmp_path: Path
+) -> None:
+    """On the open page, back and forth, without drawing anything again."""
+    page_of(pair, tmp_path)
+    opened(browser, tmp_path / "report.html")
+    look = """
+        const style = (where) => getComputedStyle(document.querySelector(where));
+        const ccd = [...document.querySelectorAll(
+            "[data-chart=detector-density] .mark-text.role-mark text")];
+        return {
+            paper: style("body").backgroundColor,
+            word: style("[data-chart=counts] .role-axis-label text").fill,
+            number: style("[data-chart=counts] .mark-text.role-mark text").fill,
+            map: style("[data-chart=sky-map] svg").filter,
+            bars: style("[data-chart=counts] svg").filter,
+            // Numbers on CCDs are drawn for the tile that they stand on.
+            ccds: ccd.map(text => getComputedStyle(text).fill),
+            drawn: ccd.map(text => text.getAttribute("fill")),
+        };"""
+    seen = {}
+    for scheme in ("light", "dark", "light"):
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        found = browser.execute_script(look)
+        assert seen.setdefault(scheme, found) == found
+        assert {"#000000": "rgb(0, 0, 0)", "#ffffff": "rgb(255, 255, 255)"}[
+            found["drawn"][0]
+        ] == found["ccds"][0]
+    light, dark = seen["light"], seen["dark"]
+    assert (light["paper"], dark["paper"]) == ("rgb(255, 255, 255)", "rgb(20, 24, 29)")
+    assert light["word"] == light["number"] == "rgb(82, 96, 109)"
+    assert dark["word"] == dark["number"] == "rgb(167, 178, 189)"
+    # In the dark a map is turned over, so that many sources are light; bars are not.
+    assert (light["map"], light["bars"]) == ("none", "none")
+    assert (dark["map"], dark["bars"]) == ("invert(1) hue-rotate(180deg)", "none")
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.browser
+def test_nothing_is_clipped_on_a_screen_and_rows_are_one_line(
+    browser: Any, shared: Path, tmp_path: Path
+) -> None:
+    apdb = shared / "data" / "apdb"
+    paths = {
+        "imsim-2023": apdb / "imsim-2023-packed.sqlite3",
+        "imsim-2024": apdb / "imsim-2024-schema-0.1.1.sqlite3",
+    }
+    page_of(paths, tmp_path, instrument="LSSTCam-imSim")
+    screen = {"width": 1200, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    opened(browser, tmp_path / "report.html")
+    wide = browser.execute_script(
+        """return [...document.querySelectorAll(".scroll, .chart")]
+        .filter(part => part.scrollWidth > part.clientWidth)
+        .map(part => part.ariaLabel)"""
+    )
+    heights = browser.execute_script(
+        """return [...document.querySelectorAll("#strongest tbody tr")]
+        .map(row => row.offsetHeight)"""
+    )
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    # Long paths scroll in the table of files; no other part is wider than its place.
+    assert [words for words in wide if not words.startswith("Good sources, matched")] == []
+    assert len(heights) == 30
+    assert max(heights) < 40
+
+
+@pytest.mark.browser
 def test_real_report_draws_its_charts(browser: Any, shared: Path, tmp_path: Path) -> None:
     apdb = shared / "data" / "apdb"
     paths = {

@@ -39,7 +39,7 @@ def counts(frame: pl.DataFrame) -> theme.AnyChart:
             sort=quantities,
             title=None,
             axis=alt.Axis(labelAngle=0, labelFontSize=13, ticks=False, labelPadding=8),
-            scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1),
+            scale=alt.Scale(paddingInner=0.15, paddingOuter=0.1),
         ),
         xOffset=alt.XOffset("rerun:N", sort=names, scale=alt.Scale(paddingInner=0.08)),
         y=alt.Y("n:Q", title="number", axis=alt.Axis(format=",d", tickCount=5)),
@@ -62,7 +62,7 @@ def counts(frame: pl.DataFrame) -> theme.AnyChart:
     )
     layers: list[alt.Chart] = [bars]
     if shown.height <= _MOST_NUMBERED_BARS:
-        layers.append(base.mark_text(dy=-7, fontSize=11).encode(text=alt.Text("n:Q", format=",")))
+        layers.append(base.mark_text(dy=-7, fontSize=10).encode(text=alt.Text("n:Q", format=",")))
     first = [f"{q} {theme.many(n)}" for q, n in frame.head(len(quantities))["quantity", "n"].rows()]
     return theme.finished(
         alt.layer(*layers).properties(width=theme.WIDTH_PX, height=theme.HEIGHT_PX),

@@ -76,7 +76,8 @@ def sky_overplot(
     if not names:
         return theme.empty(f"No {what} with a position on the sky.")
     categories = [f"only {name}" for name in names]
-    shades = theme.colours(names)
+    # Two as in a difference: colours that stand out from the grey in the dark as well.
+    shades = [_LESS, _MORE] if len(names) == 2 else theme.colours(names)
     if len(names) > 1:
         categories.append("all of them" if len(names) > 2 else "both")
         shades.append("#d0d6dc")
