@@ -347,12 +347,17 @@ def find(path: str | os.PathLike[str]) -> ColumnarRerun | None:
     NotAnApdbError
         The store is damaged, or none of ours.
     """
-    place, rerun = parted(path)
-    if is_workspace(place):
+    if not os.fspath(path):
+        return None
+    try:
+        place, rerun = parted(path)
+        is_store = is_workspace(place)
+        is_folder = place.is_dir() and (place / MANIFEST).is_file() and not _holds_apdb(place)
+    except OSError:  # what cannot be looked at is no store; `inspect` says why
+        return None
+    if is_store:
         return _of_workspace(place, rerun)
-    if place.is_dir() and (place / MANIFEST).is_file() and not _holds_apdb(place):
-        return _of_folder(place)
-    return None
+    return _of_folder(place) if is_folder else None
 
 
 def _holds_apdb(place: Path) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from hitsduck import attaching, suggestions
 from hitsduck.attaching import AttachedRerun
+from hitsduck.connection import NO_UTF8
 from hitsduck.errors import (
     BadValueError,
     HitsduckError,
@@ -15,7 +16,7 @@ from hitsduck.errors import (
     QueryError,
     RerunLockedError,
 )
-from hitsduck.inspection import ApdbFile, offending_cells
+from hitsduck.inspection import ApdbFile, garbled_text, offending_cells
 
 
 def explained(reruns: Mapping[str, AttachedRerun], error: HitsduckError) -> HitsduckError:
@@ -53,6 +54,7 @@ def explained(reruns: Mapping[str, AttachedRerun], error: HitsduckError) -> Hits
 def _located(reruns: Mapping[str, AttachedRerun], error: BadValueError) -> HitsduckError:
     """Say in which file, table, column and rows the unreadable cells are."""
     column = re.search(r'column "([^"]+)"', str(error))
+    is_text = NO_UTF8 in str(error)
     stamp = re.search(r'timestamp field [^:]*: "([^"]*)"', str(error))
     for name, rerun in reruns.items():
         if not isinstance(rerun.file, ApdbFile):  # a store has no cell of another type
@@ -63,13 +65,14 @@ def _located(reruns: Mapping[str, AttachedRerun], error: BadValueError) -> Hitsd
                     connection,
                     rerun.file.table_name(table),
                     rerun.file.tables.get(table, {}),
-                    column[1] if column else None,
+                    column[1] if column and not is_text else None,
                     stamp[1] if stamp else None,
+                    is_text=is_text,
                 )
                 if found:
                     return BadValueError(f"rerun {name!r} ({rerun.file.path}): {found}")
     if "Conversion Error" in str(error):  # a cast in the query itself
-        return QueryError(f"the query or condition compares what cannot be compared: {error}")
+        return QueryError(f"a value of the query or condition cannot be converted: {error}")
     files = ", ".join(str(rerun.file.path) for rerun in reruns.values())
     return BadValueError(f"{error} (in one of {files})")
 
@@ -80,6 +83,8 @@ def _unreadable_cells(
     columns: Mapping[str, str],
     column: str | None,
     stamp: str | None,
+    *,
+    is_text: bool,
 ) -> str | None:
     """Describe the cells of one table that their column's declared type cannot hold.
 
@@ -91,8 +96,14 @@ def _unreadable_cells(
         Look at this one alone.
     stamp : str or None
         A text in a TIMESTAMP column that the engine could not read.
+    is_text : bool
+        Look for texts that are no UTF-8, too.
     """
     for name, declared in columns.items():
+        garbled = garbled_text(connection, table, name) if is_text else None
+        if garbled:
+            where = f"rowid {garbled[0]}: {garbled[1]!r}"
+            return f"{table}.{name} holds a text that is {NO_UTF8} ({where})"
         if column is not None and name != column:
             continue
         is_stamp = _is_timestamp(declared)

@@ -50,6 +50,9 @@ _RAISED_BY_VIEWS: Mapping[str, type[HitsduckError]] = {
 }
 _RAISED = re.compile(r"hitsduck (instrument|schema|value): (.*)", re.DOTALL)
 
+#: What is said of a text that cannot be read.
+NO_UTF8 = "no UTF-8"
+
 Parameters = Mapping[str, Any] | Sequence[Any] | None
 Tracer = Callable[[str, Parameters], None]
 
@@ -229,7 +232,9 @@ def translated(error: Exception) -> HitsduckError:
     if raised:
         return _RAISED_BY_VIEWS[raised[1]](raised[2].strip())
     if isinstance(error, UnicodeDecodeError):
-        return BadValueError(f"a text cell holds bytes that are no UTF-8 ({first})")
+        return BadValueError(f"a text cell holds bytes that are {NO_UTF8} ({first})")
+    if "Invalid unicode" in first:
+        return BadValueError(f"a text cell holds bytes that are {NO_UTF8}")
     is_unreadable = "Mismatch Type" in first or "Unimplemented SQLite type" in first
     if is_unreadable or isinstance(error, duckdb.ConversionException):
         return BadValueError(first)

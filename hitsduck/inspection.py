@@ -600,6 +600,23 @@ def _has_index(connection: sqlite3.Connection, table: str, column: str) -> bool:
     )
 
 
+def garbled_text(
+    connection: sqlite3.Connection, table: str, column: str
+) -> tuple[int, bytes] | None:
+    """Return row id and bytes of the first text of a column that is no UTF-8, None without."""
+    name, quoted = quote_identifier(table), quote_identifier(column)
+    rows = connection.execute(
+        f"select min(rowid), cast({quoted} as blob) from {name} where typeof({quoted}) = 'text' "
+        "group by 2 order by 1"
+    )
+    for rowid, content in rows:
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError:
+            return int(rowid), content
+    return None
+
+
 def offending_cells(
     connection: sqlite3.Connection,
     table: str,

@@ -10,7 +10,7 @@ import polars as pl
 
 from hitsduck import schema
 from hitsduck.crossmatch import match_images
-from hitsduck.errors import InstrumentError
+from hitsduck.errors import InstrumentError, MatchError
 from hitsduck.evidence import Problems
 from hitsduck.sides import Side
 from hitsduck.sky_fit import sky_offsets
@@ -86,7 +86,7 @@ def check_integrity(reruns: Reruns, names: Sequence[str] | None = None) -> Resul
         for check, (_, look) in CHECKS.items():
             try:
                 found = look(reruns, name, side)
-            except InstrumentError as error:
+            except (InstrumentError, MatchError) as error:
                 found = Finding(None, reason=str(error))
             rows.append(
                 {

@@ -49,7 +49,8 @@ def values_of(side: Side, key: str | pl.Expr) -> pl.Series:
         return side.values(key)
     except QueryError as error:
         if not key.isidentifier():
-            raise QueryError(f"{key!r} is no expression on dia_source: {error}") from error
+            why = str(error).removeprefix(f"the condition {key!r}: ")
+            raise QueryError(f"{key!r} is no expression on dia_source: {why}") from error
         raise QueryError(suggestions.unknown_column(key, side.column_names())) from error
 
 

@@ -25,7 +25,7 @@ from hitsduck.information import info_of
 from hitsduck.lookup import Lookup
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.rerun import Rerun
-from hitsduck.results import Result, plain_value
+from hitsduck.results import Result, plain_value, readable
 from hitsduck.storing import Progress
 from hitsduck.views import ViewMaker
 
@@ -348,7 +348,7 @@ class Reruns:
     def query(self, sql: str, parameters: Parameters = None) -> Result:
         """Run a statement of ours; engine errors become the user's, files are watched."""
         with self.watching():
-            return Result(self.connection.execute(sql, parameters).to_arrow_table())
+            return Result(readable(self.connection.execute(sql, parameters).to_arrow_table()))
 
     def few_rows(self, sql: str) -> list[dict[str, Any]]:
         """Run a statement of ours whose few rows are wanted at once, as `query` does."""

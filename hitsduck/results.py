@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hitsduck.errors import MissingPackageError
+from hitsduck.connection import NO_UTF8
+from hitsduck.errors import BadValueError, MissingPackageError, QueryError
 
 if TYPE_CHECKING:
     import astropy.table
@@ -72,9 +73,22 @@ class Result:
         return self._table
 
     def polars(self) -> pl.DataFrame:
-        """Return the rows as a Polars frame."""
-        import polars
+        """Return the rows as a Polars frame.
 
+        Raises
+        ------
+        QueryError
+            A column is an interval, which Polars does not have.
+        """
+        import polars
+        import pyarrow
+
+        intervals = [f.name for f in self._table.schema if pyarrow.types.is_interval(f.type)]
+        if intervals:
+            raise QueryError(
+                f"column {', '.join(intervals)} is an interval, which only .arrow(), .pandas() and "
+                "JSON hold; epoch(...) in the query gives its seconds"
+            )
         frame = polars.from_arrow(self._table)
         assert isinstance(frame, polars.DataFrame)
         return frame
@@ -188,6 +202,25 @@ def frame_html(frame: pl.DataFrame, caption: str = "", *, digits: int | None = N
     # Polars quotes texts, which in a cell of a table are none but themselves.
     table = re.sub(r"<td>&quot;(.*?)&quot;</td>", r"<td>\1</td>", table)
     return (f"<p>{escape(caption)}</p>\n" if caption else "") + table
+
+
+def readable(table: pa.Table) -> pa.Table:
+    """Return a table of the engine, which does not look whether texts are UTF-8.
+
+    Raises
+    ------
+    BadValueError
+        A text is not.
+    """
+    import pyarrow
+
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if "string" in str(column.type):
+            try:
+                column.validate(full=True)
+            except pyarrow.ArrowInvalid as error:
+                raise BadValueError(f'column "{name}" holds a text that is {NO_UTF8}') from error
+    return table
 
 
 def plain_value(value: Any) -> Any:

@@ -24,6 +24,7 @@ _UNKNOWN_TABLE = re.compile(r'Table with name "?(.+?)"? does not exist( because 
 #: As many columns are listed where none is near.
 _FEW = 6
 _NO_VALUE = "Values were not provided"
+_EXCESS_VALUES = re.compile("identifiers of the excess parameters: (.*)")
 _KIND = re.compile(r"^(?:Binder|Catalog|Conversion|Invalid Input|Parser) Error: ")
 
 
@@ -135,6 +136,9 @@ def query_refused(error: QueryError, reruns: Iterable[str]) -> QueryError:
         return QueryError(
             f'no view is called {table[1]}{hint} (all: hitsduck sql RERUN "show tables")'
         )
+    excess = _EXCESS_VALUES.search(text)
+    if excess:
+        return QueryError(f"the query has no ${excess[1].replace(', ', ' and no $')}")
     if _NO_VALUE in text:
         return QueryError(
             f"{_KIND.sub('', text)}; give each (--param NAME=VALUE, in Python NAME=value)"

@@ -433,6 +433,47 @@ def test_a_time_that_cannot_be_read_is_found_and_named(tmp_path: Path, value: st
     one_line(error, path, "DiaObject.validityEnd is declared TIMESTAMP", "(rowid 3: ")
 
 
+def test_a_text_that_is_no_utf8_is_found_and_named(tmp_path: Path):
+    path = change(
+        apdb(tmp_path / "a.db"), "update DiaSource set band = cast(x'67ff' as text) where rowid = 2"
+    )
+    said = "DiaSource.band holds a text that is no UTF-8 (rowid 2: b'g\\xff')"
+    assert counted(path) == [3, 3, 3, 3]
+    with hitsduck.open_reruns({"A": path, "B": path}) as reruns:
+        comparison = reruns.compare("A", "B")
+        for ask in (
+            reruns.info,
+            lambda: reruns.sql("select band from dia_source"),
+            lambda: reruns.sql("select list(band) as bands from dia_source"),
+            lambda: reruns["A"].sources(["band"]),
+            lambda: comparison.by("band"),
+            comparison.explain,
+        ):
+            with pytest.raises(BadValueError) as error:
+                ask()
+            one_line(error, path, said)
+
+
+def test_a_position_at_infinity_hurts_no_picture(tmp_path: Path):
+    sources = [SOURCE | {"diaObjectId": number} for number in (1, 2, 3)]
+    path = apdb(tmp_path / "a.db", sources=sources)
+    change(path, "update DiaSource set x = -9e999 where rowid = 2")
+    with hitsduck.open_reruns({"A": path}) as reruns:
+        drawn = reruns.chart_data("focal_plane")
+        assert drawn["n"].sum() == 2
+        assert drawn["n_total"].to_list()[0] == 3
+
+
+def test_sources_without_an_id_leave_the_other_checks(tmp_path: Path):
+    path = apdb(tmp_path / "a.db", constraints=False)
+    change(path, "update DiaSource set diaSourceId = NULL where rowid = 2")
+    with hitsduck.open_reruns({"A": path}) as reruns:
+        found = {row["check"]: row for row in reruns.integrity().rows()}
+    assert found["repeated_detections"]["count"] is None
+    assert "diaSourceId" in found["repeated_detections"]["reason"]
+    assert found["sources_without_object"]["count"] == 0
+
+
 def test_a_bad_cell_hurts_only_the_questions_that_read_it(tmp_path: Path):
     path = change(apdb(tmp_path / "a.db"), "update DiaSource set ra = 'abc'")
     assert counted(path) == [3, 3, 3, 3]

@@ -362,6 +362,24 @@ def test_sql_takes_json_as_the_other_commands_do(hitsduck, apdb):
     assert hitsduck("sql", apdb, query, "--format", "json")[1] == out
 
 
+def test_sql_writes_lists_and_structs_into_csv_as_json(hitsduck, apdb):
+    query = (
+        "select visits, {'a': 1, 'b': [0.5::double]} as s, null::integer[] as none, 'x;\"y' as t "
+        "from rerun_summary"
+    )
+    status, out, _ = hitsduck("sql", apdb, query, "--format", "csv")
+    assert status == 0
+    ((visits, struct, none, text),) = list(csv.reader(io.StringIO(out)))[1:]
+    assert json.loads(visits) == [7, 8]
+    assert json.loads(struct) == {"a": 1, "b": [0.5]}
+    assert (none, text) == ("", 'x;"y')
+
+
+def test_sql_says_how_many_rows_there_are(hitsduck, apdb, tmp_path):
+    assert hitsduck("sql", apdb, "select 1 as a")[2] == "1 row\n"
+    assert hitsduck("sql", apdb, "select diaSourceId from dia_source")[2] == "3 rows\n"
+
+
 def test_sql_writes_parquet(hitsduck, apdb, tmp_path):
     target = tmp_path / "out.parquet"
     status, _, _ = hitsduck(
@@ -421,6 +439,12 @@ def test_a_wide_table_is_not_cut(hitsduck, apdb):
         (["explain", "{apdb}", "B={apdb}", "--extra", "a=ccd"], "did you mean detector?"),
         (["sql", "{apdb}", "select 1 from DiaSource"], "did you mean dia_source?"),
         (["sql", "{apdb}", "select $v"], "--param NAME=VALUE"),
+        (["sql", "{apdb}", "select 1", "--param", "v=1"], "the query has no $v"),
+        (["sql", "{apdb}", "select interval 1 day as i", "--format", "csv"], "column i is an"),
+        (["explain", "{apdb}", "B={apdb}", "--extra", "visit=ra"], "choose another name"),
+        (["counts", ""], "error: a RERUN is empty"),
+        (["counts", "A="], "error: A=: the path is empty"),
+        (["counts", "/dev/null"], "error: /dev/null: neither a file nor a folder"),
         (["chart", "counts", "{apdb}", "--rerun", "Z", "--output", "c.html"], "called 'Z'"),
         (["compare", "{apdb}", "B={apdb}", "--output", "/proc/nowhere"], "/proc/nowhere: cannot"),
     ],

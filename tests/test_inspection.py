@@ -52,6 +52,12 @@ def test_what_can_be_no_path_is_told(path: Any, said: str):
         inspection.find_apdb(path)
 
 
+def test_the_path_stands_once_in_a_complaint(tmp_path: Path):
+    with pytest.raises(RerunNotFoundError) as error:
+        inspection.find_apdb(tmp_path / "nowhere")
+    assert str(error.value) == f"{tmp_path}/nowhere: no such file or folder"
+
+
 def test_a_link_to_a_file_is_kept_as_the_user_named_it(tmp_path: Path):
     path = make_apdb(tmp_path / "data" / "a.db")
     link = tmp_path / "june.db"

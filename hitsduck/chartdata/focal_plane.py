@@ -110,8 +110,8 @@ def focal_plane(
             sum(n) over () as n_total
         from (
             select
-                cast(floor(focal_x_mm / bin_mm) as integer) as x_bin,
-                cast(floor(focal_y_mm / bin_mm) as integer) as y_bin,
+                try_cast(floor(focal_x_mm / bin_mm) as integer) as x_bin,
+                try_cast(floor(focal_y_mm / bin_mm) as integer) as y_bin,
                 count(*) as n,
                 any_value(bin_mm) as bin_mm
             from {{view}}

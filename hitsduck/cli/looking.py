@@ -19,6 +19,7 @@ from hitsduck.cli.options import (
 )
 from hitsduck.cli.printing import (
     cell_text,
+    csv_text,
     footer_text,
     json_text,
     print_json,
@@ -207,12 +208,16 @@ def sql(
         return
     frame = result.polars()
     if form == "csv":
-        write_text(output, frame.write_csv())
+        write_text(output, csv_text(frame))
     elif output is not None:
         partial = output.with_name(f"{output.name}.part")
         frame.write_parquet(partial)
         partial.replace(output)
-        click.echo(f"{output}: {len(result):,} rows", err=True)
+        click.echo(f"{output}: {_rows_text(result)}", err=True)
+
+
+def _rows_text(result: Any) -> str:
+    return "1 row" if len(result) == 1 else f"{len(result):,} rows"
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -231,7 +236,7 @@ def _write_or_print_table(result: Any, output: Path | None) -> None:
     rows = [[cell_text(value) for value in row.values()] for row in result.rows()]
     if output is None:
         print_table(result.columns, rows, right=0)
-        click.echo(f"{len(rows):,} rows", err=True)
+        click.echo(_rows_text(result), err=True)
         return
     widths = [max(map(len, column)) for column in zip(result.columns, *rows, strict=True)]
     lines = [

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from hitsduck.reruns import Reruns
 
 
@@ -74,6 +76,23 @@ def cell_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.10g}"
     return str(value)
+
+
+def csv_text(frame: pl.DataFrame) -> str:
+    """Return a frame as CSV; a list, a struct or bytes, which CSV does not have, as JSON."""
+    import polars
+
+    def text(value: Any) -> str | None:
+        if value is None:
+            return None
+        plain = value.to_list() if isinstance(value, polars.Series) else value
+        return json.dumps(_finite(plain), default=str, ensure_ascii=False)
+
+    other = [n for n, kind in frame.schema.items() if kind.is_nested() or kind == polars.Binary]
+    texts = [
+        polars.Series(name, [text(value) for value in frame[name]], polars.String) for name in other
+    ]
+    return frame.with_columns(texts).write_csv()
 
 
 def footer_text(reruns: Reruns, where: str | None) -> str:
