@@ -247,6 +247,10 @@ def _find_apdb(place: Path) -> Path:
     above = place.resolve().parent / "association.db"
     if above.is_file():
         return above
+    # The tables of a new file may still be in its -wal alone, which only a copy shows.
+    new = [file for file in sorted(place.iterdir()) if _is_sqlite(file) and _has_wal(file)]
+    if len(new) == 1:
+        return new[0]
     raise RerunNotFoundError(
         f"{place}: a folder without association.db (nor has the folder above) and without any "
         f"other APDB file; it holds {_listed(place)}; name the SQLite file itself"
@@ -265,15 +269,24 @@ def _listed(folder: Path) -> str:
     return listed
 
 
-def _looks_like_apdb(path: Path) -> bool:
+def _has_wal(path: Path) -> bool:
+    return Path(f"{path}-wal").exists()
+
+
+def _is_sqlite(path: Path) -> bool:
     try:
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            if file.read(16) != _MAGIC:
-                return False
-        if Path(f"{path}-wal").exists():
-            return True  # its tables may still be in the -wal alone, which only a copy shows
+            return file.read(16) == _MAGIC
+    except OSError:
+        return False
+
+
+def _looks_like_apdb(path: Path) -> bool:
+    if not _is_sqlite(path):
+        return False
+    try:
         with closing(_connect(path, immutable=True)) as connection:
             return bool(_prefixes(connection))
     except (OSError, sqlite3.Error):

@@ -687,6 +687,14 @@ def test_an_apdb_whose_tables_are_in_its_wal_alone_is_found_in_its_folder(tmp_pa
         assert snapshot(folder) == before
 
 
+def test_another_database_in_use_beside_the_apdb_does_not_disturb(tmp_path: Path):
+    apdb(tmp_path / "run.db")
+    change(tmp_path / "registry.sqlite3", "pragma journal_mode = wal", "create table registry (a)")
+    with another_process(tmp_path / "registry.sqlite3", "select * from registry"):
+        assert (tmp_path / "registry.sqlite3-wal").exists()
+        assert counted(tmp_path) == [3, 3, 3, 3]
+
+
 def wal(path: Path) -> Path:
     """Put a database into WAL mode and close it, so that it stands alone."""
     with closing(sqlite3.connect(path)) as connection:
