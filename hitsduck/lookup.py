@@ -51,6 +51,21 @@ def whole_number(value: object, what: str) -> int:
         ) from None
 
 
+def selected_columns(columns: Sequence[str] | str | None) -> str:
+    """Return the columns of a SELECT: one, several (each once), or ``*`` for none named.
+
+    Raises
+    ------
+    QueryError
+        A name is no text.
+    """
+    listed = [columns] if isinstance(columns, str) else list(columns or ())
+    wrong = [name for name in listed if not isinstance(name, str)]
+    if wrong:
+        raise QueryError(f"{wrong[0]!r} ({type(wrong[0]).__name__}) is no name of a column")
+    return ", ".join(quote_identifier(name) for name in dict.fromkeys(listed)) or "*"
+
+
 class Lookup:
     """Rows of one rerun by id.
 
@@ -112,8 +127,7 @@ class Lookup:
         number = whole_number(value, column)
         table = _TABLES[view]
         physical = self._rerun.file.tables.get(table, {})
-        listed = [columns] if isinstance(columns, str) else columns
-        selected = ", ".join(quote_identifier(c) for c in listed) if listed else "*"
+        selected = selected_columns(columns)
         # The views make diaObjectId 0, which stands for no object, a NULL.
         kept = f" where {quote_identifier(column)} is not null{' and is_good' if good else ''}"
         ordered = f" order by {_ORDER[view]}" if view in _ORDER else ""

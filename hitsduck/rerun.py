@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hitsduck.attaching import AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.errors import QueryError
-from hitsduck.lookup import whole_number
-from hitsduck.quoting import quote_identifier
+from hitsduck.lookup import selected_columns, whole_number
 from hitsduck.results import Result, plain_value
 
 if TYPE_CHECKING:
@@ -170,8 +169,7 @@ class Rerun:
                 continue
             parameters[column] = _wanted(column, wanted)
             conditions.append(f"list_contains(${column}, {column})")
-        listed = [columns] if isinstance(columns, str) else columns
-        selected = ", ".join(quote_identifier(c) for c in listed) if listed else "*"
+        selected = selected_columns(columns)
         relation = self._reruns.scope(self.name, view, where)
         kept = f" where {' and '.join(conditions)}" if conditions else ""
         return self._reruns.query(f"select {selected} from {relation}{kept}", parameters or None)

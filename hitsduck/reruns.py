@@ -438,6 +438,11 @@ class Reruns:
         RerunNameError, QueryError
         """
         self.attached(name)
+        if where is not None and not isinstance(where, str):
+            raise QueryError(
+                f"where is {where!r} ({type(where).__name__}); a text is wanted, one SQL "
+                "expression on dia_source"
+            )
         if where is None:
             with self.watching():
                 self._makers[name].ensure(view)
@@ -512,8 +517,10 @@ class Reruns:
             There is no such view.
         """
         if view not in views.view_names():
+            meant = suggestions.view_meant(str(view))
+            hint = f", did you mean {meant}?" if meant else ";"
             raise QueryError(
-                f"no view is called {view!r}; there are: {', '.join(views.view_names())}"
+                f"no view is called {view!r}{hint} there are: {', '.join(views.view_names())}"
             )
         selects = [f"select * from {self.scope(name, view, where)}" for name in self._attached]
         return self.query(f"{' union all by name '.join(selects)} order by all")

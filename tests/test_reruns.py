@@ -502,6 +502,27 @@ def test_an_unknown_column_is_refused_with_a_hint(rerun: Any, method: str, meant
     one_line(error, f'"{misspelt}" not found; did you mean {meant}?', "describe")
 
 
+@pytest.mark.parametrize("method", ["sources", "objects"])
+def test_a_column_that_is_no_text_is_refused(rerun: Any, method: str):
+    with pytest.raises(QueryError, match=r"5 \(int\) is no name of a column"):
+        getattr(rerun, method)(["ra", 5])
+    with pytest.raises(QueryError, match=r"None \(NoneType\) is no name of a column"):
+        rerun.sources_for_object(11, ["ra", None])
+
+
+@pytest.mark.parametrize("where", [pl.col("ra") > 1, ["ra > 1"], 5])
+def test_a_condition_that_is_no_text_is_refused(opened: hitsduck.Reruns, where: Any):
+    for ask in (opened.counts, opened["rows"].sources):
+        with pytest.raises(QueryError) as error:
+            ask(where=where)
+        one_line(error, f"({type(where).__name__}); a text is wanted, one SQL expression")
+
+
+def test_a_column_that_is_named_twice_comes_once(rerun: Any):
+    assert rerun.sources(["ra", "dec", "ra"]).polars().columns == ["ra", "dec"]
+    assert rerun.sources_for_object(11, ["ra", "ra"]).columns == ["ra"]
+
+
 def test_one_column_may_be_named_alone(rerun: Any):
     assert rerun.sources("band").columns == ["band"]
     assert rerun.objects("ra").columns == ["ra"]
