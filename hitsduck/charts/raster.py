@@ -98,7 +98,7 @@ def png(picture: Indices, palette: Sequence[str]) -> bytes:
         (b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 3, 0, 0, 0)),
         (b"PLTE", colours),
         (b"tRNS", b"\x00"),
-        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
+        (b"IDAT", zlib.compress(lines.tobytes(), 7)),
         (b"IEND", b""),
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(

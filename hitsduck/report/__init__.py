@@ -132,16 +132,16 @@ def compose(
     counts = reruns.counts(where=where).rows()
     sections = [_counts_section(wanted, counts)]
     findings, verdict = _count_findings(counts), None
-    if problem is None:
-        sections += _changes(wanted)
-        findings += comparing.findings(wanted)
-        verdict = _verdict(wanted)
-        wanted.forget()
-    else:
-        sections.append(Section("comparison", "Comparison", missing=problem))
     with ThreadPoolExecutor(1) as pool:
-        # The checks compute while the pictures are drawn, which Python does on one core.
+        # The checks compute while the rest is compared and drawn, most of it on one core.
         integrity = pool.submit(lambda: reruns.integrity().rows())
+        if problem is None:
+            sections += _changes(wanted)
+            findings += comparing.findings(wanted)
+            verdict = _verdict(wanted)
+            wanted.forget()
+        else:
+            sections.append(Section("comparison", "Comparison", missing=problem))
         sections += [_pictures(wanted, *group, has_pair=problem is None) for group in _PICTURES]
     sections.append(provenance.integrity_section(integrity.result()))
     src = provenance.src_section(wanted)
