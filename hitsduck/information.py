@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from hitsduck import attaching, schema
 from hitsduck.attaching import AttachedRerun
-from hitsduck.inspection import ApdbFile
+from hitsduck.columnar import RerunFile
+from hitsduck.inspection import SIMULATED_MARK, ApdbFile
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
+
+
+def _is_simulated(file: RerunFile) -> bool:
+    """Return whether hitsduck's simulator wrote the file, or what the store was made from."""
+    if isinstance(file, ApdbFile):
+        return file.is_simulated
+    return SIMULATED_MARK in file.metadata
 
 
 def info_of(reruns: Reruns, rerun: AttachedRerun) -> dict[str, Any]:
@@ -58,6 +66,6 @@ def info_of(reruns: Reruns, rerun: AttachedRerun) -> dict[str, Any]:
             for table in attaching.STAGED.values()
             if (unread := schema.unread_columns(table, file.origin_tables.get(table, {})))
         },
-        "is_simulated": isinstance(file, ApdbFile) and file.is_simulated,
+        "is_simulated": _is_simulated(file),
         "is_private_copy": file.readable_path != file.path,
     }

@@ -42,6 +42,8 @@ SLICE_MARGIN = 16
 
 #: `application_id` in the header of a file that hitsduck's simulator wrote: "HDSM".
 SIMULATED_ID = 0x4844534D
+#: The row of a metadata table, or of a store's, that says the same.
+SIMULATED_MARK = "simulated"
 #: File names that an error lists at most.
 _MOST_NAMES = 6
 

@@ -25,7 +25,7 @@ from hitsduck.attaching import STAGED, AttachedRerun
 from hitsduck.columnar import MANIFEST, WORKSPACE_SCHEMA, ColumnarRerun, Manifest, Origin
 from hitsduck.connection import ENGINE_VERSION, Connection
 from hitsduck.errors import EngineError, OutputError, QueryError, RerunChangedError
-from hitsduck.inspection import ApdbFile, FileState
+from hitsduck.inspection import SIMULATED_MARK, ApdbFile, FileState
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.views import ViewMaker
 
@@ -460,6 +460,9 @@ def manifest_of(
 ) -> Manifest:
     """Return the manifest of a rerun that is stored now."""
     file = rerun.file
+    metadata = dict(file.metadata)
+    if isinstance(file, ApdbFile) and file.is_simulated:
+        metadata[SIMULATED_MARK] = "true"  # a file without metadata says it in its header alone
     if isinstance(file, ColumnarRerun):
         origin = file.manifest.origin
         columns = columns if columns != "all" else file.manifest.columns
@@ -469,7 +472,7 @@ def manifest_of(
         name=rerun.name,
         rows=dict(rows),
         files={table: list(names) for table, names in files.items()},
-        metadata=dict(file.metadata),
+        metadata=metadata,
         origin=origin,
         columns=columns,
         versions=_versions(),

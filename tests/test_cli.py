@@ -330,6 +330,10 @@ def test_info_says_that_a_file_is_simulated(hitsduck, apdb, tmp_path):
     assert f"{simulated}/association.db (simulated by hitsduck: no telescope" in out
     _, out, _ = hitsduck("info", simulated, f"other={apdb}", "--json")
     assert [found["is_simulated"] for found in json.loads(out)] == [True, False]
+    stored = tmp_path / "both.hitsduck"
+    assert hitsduck("workspace", "create", stored, simulated, f"other={apdb}")[0] == 0
+    _, out, _ = hitsduck("info", stored, "--json")
+    assert [found["is_simulated"] for found in json.loads(out)] == [True, False]
 
 
 def test_info_names_the_cameras_that_fit_where_several_do(hitsduck, shared):
