@@ -16,6 +16,8 @@ from hitsduck.sides import Side
 from hitsduck.sky_fit import sky_offsets
 
 if TYPE_CHECKING:
+    from polars._typing import PolarsDataType
+
     from hitsduck.reruns import Reruns
     from hitsduck.results import Result
 
@@ -76,8 +78,6 @@ def check_integrity(reruns: Reruns, names: Sequence[str] | None = None) -> Resul
     RerunNameError
         No rerun of such a name.
     """
-    import pyarrow
-
     from hitsduck.results import Result
 
     rows: list[dict[str, Any]] = []
@@ -97,16 +97,16 @@ def check_integrity(reruns: Reruns, names: Sequence[str] | None = None) -> Resul
                     "reason": found.reason,
                 }
             )
-    kinds = pyarrow.schema(
-        [
-            ("rerun", pyarrow.string()),
-            ("check", pyarrow.string()),
-            ("count", pyarrow.int64()),
-            ("examples", pyarrow.list_(pyarrow.string())),
-            ("reason", pyarrow.string()),
-        ]
-    )
-    return Result(pyarrow.Table.from_pylist(rows, schema=kinds))
+    kinds: dict[str, PolarsDataType] = {
+        "rerun": pl.String,
+        "check": pl.String,
+        "count": pl.Int64,
+        "examples": pl.List(pl.String),
+        "reason": pl.String,
+    }
+    # Not by pyarrow.Table.from_pylist, which imports pandas where it is installed: Altair,
+    # drawing in another thread meanwhile, then takes it for complete.
+    return Result(pl.DataFrame(rows, schema=kinds).to_arrow())
 
 
 def _rows(reruns: Reruns, name: str, view: str) -> pl.DataFrame:

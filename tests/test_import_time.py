@@ -66,6 +66,18 @@ def test_the_public_names_are_there_all_the_same():
     )
 
 
+def test_checking_the_files_does_not_import_pandas(path: Path):
+    # The report checks in a thread; Altair, in another, takes a half imported pandas for whole.
+    found = imported_by(
+        "import sys, hitsduck\n"
+        "with hitsduck.open_reruns({'A': sys.argv[1]}) as reruns:\n"
+        "    assert len(reruns.integrity().rows()) > 5\n",
+        str(path),
+    )
+    assert "pandas" not in found
+    assert "polars" in found
+
+
 def test_opening_and_counting_imports_none_of_the_heavy_packages(path: Path):
     # pandas too: DuckDB and pyarrow import it, where it is installed, as soon as a Python
     # value is bound or turned into a column.
