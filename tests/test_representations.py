@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -78,3 +82,34 @@ def test_names_are_text_and_long_tables_say_how_long_they_are() -> None:
     assert "<script>" not in html
     assert "shape: (40, 1)" in html
     assert html.count("<tr>") < 30
+
+
+def test_a_notebook_shows_charts_without_a_network(tmp_path: Path) -> None:
+    """And leaves a renderer alone that was chosen. In a process of its own: it is a setting."""
+    program = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+import altair as alt, polars as pl
+from hitsduck import charts
+
+frame = pl.DataFrame({"rerun": ["a"], "quantity": ["DIA sources"], "n": [1], "n_first": [1]})
+charts.counts(frame)
+assert alt.renderers.active == "default"  # no notebook, no change
+InteractiveShell.instance()
+shown = charts.counts(frame)._repr_mimebundle_()
+bundle = shown[0] if isinstance(shown, tuple) else shown
+assert set(bundle) == {"application/vnd.vegalite.v6+json", "image/png", "text/plain"}, set(bundle)
+assert bundle["text/plain"].startswith("Grouped bars")
+alt.renderers.enable("svg")
+charts.counts(frame)
+assert alt.renderers.active == "svg"
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"IPYTHONDIR": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""

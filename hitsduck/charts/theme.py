@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -33,6 +35,8 @@ HEIGHT_PX = 320
 #: No chart holds more marks than this, whatever the size of a rerun.
 MAX_MARKS = 5_000
 
+_RENDERER = "hitsduck"
+_NOTEBOOK_SCALE = 1.5
 _INK = "#1f2933"
 _SOFT_INK = "#52606d"
 _GRID = "#e4e7eb"
@@ -81,8 +85,33 @@ def config() -> dict[str, Any]:
 
 def finished(chart: AnyChart, *, description: str) -> AnyChart:
     """Return a chart with the theme, and with words for those who cannot see it."""
+    _show_without_network()
     styled: AnyChart = chart.properties(description=description).configure(**config())
     return styled
+
+
+def _show_without_network() -> None:
+    """Let a notebook show charts without a network, unless a renderer was chosen there.
+
+    Altair's default loads its scripts from a server.
+    """
+    ipython = sys.modules.get("IPython")
+    if ipython is None or alt.renderers.active != "default" or ipython.get_ipython() is None:
+        return
+    alt.renderers.register(_RENDERER, _picture_and_spec)
+    alt.renderers.enable(_RENDERER)
+
+
+def _picture_and_spec(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Return a chart as a picture, and as what JupyterLab draws by itself, which it prefers."""
+    import vl_convert
+
+    png = vl_convert.vegalite_to_png(spec, scale=_NOTEBOOK_SCALE)
+    return {
+        f"application/vnd.vegalite.v{alt.SCHEMA_VERSION[1]}+json": spec,
+        "image/png": base64.b64encode(png).decode("ascii"),
+        "text/plain": spec.get("description", ""),
+    }
 
 
 def empty(
