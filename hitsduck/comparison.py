@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +54,8 @@ SOURCE_COLUMNS = (
     "psfFluxErr",
     "psf_snr",
 )
+#: Columns that `summary` and `verdict` ask for, beyond those that are matched.
+SUMMARY_COLUMNS = ("x", "y", "good_definition_bits")
 #: Sources nearer than this to a side of their detector count as at the edge (px).
 EDGE_WITHIN_PX = 32.0
 
@@ -100,8 +102,10 @@ class Comparison:
         Pairs of which one source has another neighbour within the radius.
     """
 
-    def __init__(self, left: Side, right: Side, rule: Rule, *, good: bool) -> None:
-        matching = Matching(left, right, rule, good=good)
+    def __init__(
+        self, left: Side, right: Side, rule: Rule, *, good: bool, columns: Sequence[str] = ()
+    ) -> None:
+        matching = Matching(left, right, rule, good=good, columns=columns)
         self.left, self.right = left.name, right.name
         self.left_path, self.right_path = str(left.path), str(right.path)
         self.radius_arcsec, self.radius_px = rule.radius_arcsec, rule.radius_px
@@ -537,6 +541,7 @@ def compare_sources(
     good: bool = True,
     how: How = "mutual",
     where: str | None = None,
+    columns: Sequence[str] = (),
 ) -> Comparison:
     """Match the sources of two reruns within the same visit and detector.
 
@@ -557,6 +562,9 @@ def compare_sources(
         every pair within the radius.
     where : str, optional
         One expression on ``dia_source``, on both reruns.
+    columns : sequence of str
+        Further columns to read in the same pass over the files. Any column can be asked
+        for later; that takes another pass. `SUMMARY_COLUMNS` are those of `summary`.
 
     Returns
     -------
@@ -569,4 +577,5 @@ def compare_sources(
     """
     of_left = Side(reruns, left, where)
     of_right = of_left if right == left else Side(reruns, right, where)
-    return Comparison(of_left, of_right, Rule(radius_arcsec, radius_px, how), good=good)
+    rule = Rule(radius_arcsec, radius_px, how)
+    return Comparison(of_left, of_right, rule, good=good, columns=columns)

@@ -93,8 +93,14 @@ class Wanted:
     @cached_property
     def comparison(self) -> Comparison:
         """The comparison of the two."""
+        from hitsduck.comparison import SUMMARY_COLUMNS
+
         return self.reruns.compare(
-            *self.pair, radius_arcsec=self.radius_arcsec, good=self.good, where=self.where
+            *self.pair,
+            radius_arcsec=self.radius_arcsec,
+            good=self.good,
+            where=self.where,
+            columns=SUMMARY_COLUMNS,
         )
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -93,6 +93,8 @@ class Matching:
     rule : Rule
     good : bool
         Only good sources are compared.
+    columns : sequence of str
+        Further columns to read at once; others are read when asked for.
 
     Attributes
     ----------
@@ -103,13 +105,16 @@ class Matching:
         Pairs, in numbers of compared sources.
     """
 
-    def __init__(self, left: Side, right: Side, rule: Rule, *, good: bool) -> None:
+    def __init__(
+        self, left: Side, right: Side, rule: Rule, *, good: bool, columns: Sequence[str] = ()
+    ) -> None:
         self.sides = (left, right)
         self.rule, self.good = rule, good
-        read_together(self.sides, MATCH_COLUMNS)
+        matched = ("diaSourceId", *IMAGE, *rule.position)
+        read_together(self.sides, (*matched, "is_good", *columns))
         rows, frames = [], []
         for side in self.sides:
-            frame = side.frame("diaSourceId", *IMAGE, *rule.position)
+            frame = side.frame(*matched)
             kept = side.frame("is_good")["is_good"].arg_true()
             rows.append(kept if good else pl.arange(len(side), dtype=pl.UInt32, eager=True))
             frames.append(frame[kept] if good else frame)
@@ -158,6 +163,7 @@ class Matching:
     @cached_property
     def reasons(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """``why`` and ``differing_flags`` of the unmatched sources (`hitsduck.masking`)."""
+        read_together(self.sides, MATCH_COLUMNS)
         left, right = (side.frame(*MATCH_COLUMNS) for side in self.sides)
         unmatched = (self.unmatched(0), self.unmatched(1))
         rules = (self.rule, self.rule.every) if self.good else None

@@ -554,6 +554,7 @@ class Reruns:
         good: bool = True,
         how: How = "mutual",
         where: str | None = None,
+        columns: Sequence[str] = (),
     ) -> Comparison:
         """Compare two reruns source by source.
 
@@ -570,6 +571,7 @@ class Reruns:
             good=good,
             how=how,
             where=where,
+            columns=columns,
         )
 
     def compare_all(self, *, baseline: str | None = None, **options: Any) -> Series:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from hitsduck.comparison import Comparison
+from hitsduck.comparison import SUMMARY_COLUMNS, Comparison
 from hitsduck.crossmatch import How
 from hitsduck.errors import QueryError, RerunNameError
 from hitsduck.matching import Rule
@@ -154,7 +154,7 @@ def compare_all(
     left = Side(reruns, baseline, where)
     return Series(
         tuple(
-            Comparison(left, Side(reruns, name, where), rule, good=good)
+            Comparison(left, Side(reruns, name, where), rule, good=good, columns=SUMMARY_COLUMNS)
             for name in names
             if name != baseline
         ),
@@ -201,7 +201,7 @@ def series(
     sides = [Side(reruns, name, where) for name in names]
     return Series(
         tuple(
-            Comparison(before, after, rule, good=good)
+            Comparison(before, after, rule, good=good, columns=SUMMARY_COLUMNS)
             for before, after in itertools.pairwise(sides)
         ),
         "steps",

@@ -17,8 +17,9 @@ import pytest
 from apdb_files import make_apdb
 
 import hitsduck
-from hitsduck.comparison import Comparison
+from hitsduck.comparison import SUMMARY_COLUMNS, Comparison
 from hitsduck.errors import QueryError, RerunNameError
+from hitsduck.sides import Side
 
 #: Opens reruns of these sources: opened(a=[...], b=[...]).
 Opened = Callable[..., "hitsduck.Reruns"]
@@ -215,6 +216,28 @@ def test_empty_reruns_compare_without_complaint(opened: Opened, tmp_path: Path):
     assert ids(one.right_only) == [1]
     one.write(tmp_path / "lists", form="csv")
     assert reruns.sql(f"select count(*) as n from {one.register()}.left_only").rows() == [{"n": 0}]
+
+
+def test_columns_named_beforehand_come_with_the_first_pass_over_the_files(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+):
+    reruns = opened(a=LEFT, b=RIGHT)
+    read: list[tuple[str, ...]] = []
+    read_one = Side._read
+    monkeypatch.setattr(
+        Side,
+        "_read",
+        lambda self, view, terms: (read.append(tuple(terms)), read_one(self, view, terms))[1],
+    )
+    plain = reruns.compare("a", "b")
+    assert len(read) == 2
+    assert "x" not in read[0]
+    answer = plain.summary()
+    assert len(read) > 2
+    read.clear()
+    assert reruns.compare("a", "b", columns=SUMMARY_COLUMNS).summary() == answer
+    assert len(read) == 2
+    assert set(SUMMARY_COLUMNS) <= set(read[0])
 
 
 # -- masking or detection ----------------------------------------------------------

@@ -115,10 +115,17 @@ def compare(
     **options: Any,
 ) -> None:
     """Compare the sources of two reruns, image by image."""
+    from hitsduck.comparison import SUMMARY_COLUMNS
+
     with opened_reruns([left, right], options) as opened:
         with busy("comparing"):
             comparison = opened.compare(
-                *opened.names, radius_arcsec=radius_arcsec, how=how, good=not every, where=where
+                *opened.names,
+                radius_arcsec=radius_arcsec,
+                how=how,
+                good=not every,
+                where=where,
+                columns=SUMMARY_COLUMNS,
             )
             summary = comparison.summary(within_px=edge_within)
             counted = {column: comparison.by(column) for column in by}
@@ -254,10 +261,17 @@ def explain(
     **options: Any,
 ) -> None:
     """Rank what the change between two reruns is made of."""
+    from hitsduck.comparison import SUMMARY_COLUMNS
+
     with opened_reruns([left, right], options) as opened:
         with busy("explaining"):
             comparison = opened.compare(
-                *opened.names, radius_arcsec=radius_arcsec, how=how, good=not every, where=where
+                *opened.names,
+                radius_arcsec=radius_arcsec,
+                how=how,
+                good=not every,
+                where=where,
+                columns=SUMMARY_COLUMNS,
             )
             explanation = comparison.explain(extra=dict(map(_named_expression, extra)), depth=depth)
         verdict = comparison.verdict(within_px=edge_within)
