@@ -2,7 +2,7 @@
 
 SIMULATED holds the three reruns of the preset hits2015 at full size, as ``hitsduck simulate
 SIMULATED`` writes them; APDBS the two real files. Writes ``docs/images/gallery/`` and
-``docs/gallery.md``; without folders the page alone.
+``docs/gallery.md``; without folders the page alone. Needs the extra ``docs``.
 """
 
 from __future__ import annotations

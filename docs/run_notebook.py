@@ -1,7 +1,8 @@
 """Execute the notebook and keep its outputs, small: ``python docs/run_notebook.py``.
 
 The parameters are read from the environment: HITSDUCK_NOTEBOOK_SCALE (1 is full size) and
-HITSDUCK_NOTEBOOK_FOLDER (where simulated reruns are, or will be written).
+HITSDUCK_NOTEBOOK_FOLDER (where simulated reruns are, or will be written). Needs the extra
+``docs``: ``python -m pip install -c constraints.txt '.[docs]'``.
 """
 
 from __future__ import annotations

@@ -92,10 +92,10 @@ def test_no_result_is_typed_by_hand() -> None:
 
 
 def test_the_committed_outputs_are_those_of_the_committed_source(executed: Any) -> None:
-    """Else `python docs/run_notebook.py` was forgotten."""
+    hint = "what it says has changed: run python docs/run_notebook.py, and read it"
     assert [cell.source for cell in executed.cells] == [cell.source for cell in COMMITTED.cells]
-    assert outputs(executed, "text/markdown") == outputs(COMMITTED, "text/markdown")
-    assert conclusions(executed) == conclusions(COMMITTED)
+    assert outputs(executed, "text/markdown") == outputs(COMMITTED, "text/markdown"), hint
+    assert conclusions(executed) == conclusions(COMMITTED), hint
     assert len(outputs(executed, "image/png")) == len(outputs(COMMITTED, "image/png"))
 
 
