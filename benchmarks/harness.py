@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -21,12 +22,15 @@ class Contender:
 
     The code gets its arguments in ``sys.argv[1:]``. It may print a JSON object with
     ``seconds``, the time of the work inside the process, and ``answer``, which must
-    be the same for all contenders.
+    be the same for all contenders; null where it gave up.
     """
 
     name: str
     code: str
     arguments: list[str]
+    #: How many times slower than ours it has to be, inside and as a whole process.
+    goal_inside: float | None = None
+    goal_whole: float | None = None
     wall_s: list[float] = field(default_factory=list)
     inside_s: list[float] = field(default_factory=list)
     peak_mb: list[float] = field(default_factory=list)
@@ -74,41 +78,101 @@ def race(contenders: list[Contender], *, repeats: int) -> None:
             contender.run()
     first = contenders[0]
     for other in contenders[1:]:
-        if other.answer != first.answer:
+        if other.answer is not None and other.answer != first.answer:
             raise RuntimeError(
                 f"{other.name} answers {other.answer}, {first.name} answers {first.answer}"
             )
 
 
-def rows(work: str, contenders: list[Contender]) -> list[str]:
-    """Return the Markdown rows of one race, the first contender being ours."""
+@dataclass(frozen=True)
+class Standing:
+    """How one contender stands against ours after a race.
+
+    Attributes
+    ----------
+    work, who : str
+    inside_s, wall_s : float
+        Medians.
+    wall_range_s : tuple of float
+    peak_mb : float
+    ratio_inside, ratio_whole : float or None
+        How many times slower than ours; None for ours.
+    goal_inside, goal_whole : float or None
+    """
+
+    work: str
+    who: str
+    inside_s: float
+    wall_s: float
+    wall_range_s: tuple[float, float]
+    peak_mb: float
+    ratio_inside: float | None
+    ratio_whole: float | None
+    goal_inside: float | None
+    goal_whole: float | None
+
+    def shortfall(self) -> float:
+        """Return the smallest ratio as a part of its goal; infinity without a goal."""
+        pairs = ((self.ratio_inside, self.goal_inside), (self.ratio_whole, self.goal_whole))
+        return min((r / g for r, g in pairs if r is not None and g is not None), default=math.inf)
+
+    def row(self) -> str:
+        """Return the Markdown row."""
+        ratios = goals = ""
+        if self.ratio_inside is not None and self.ratio_whole is not None:
+            ratios = f"{self.ratio_inside:.2g} / {self.ratio_whole:.2g}"
+            told = [f"{goal:.3g}" if goal else "" for goal in (self.goal_inside, self.goal_whole)]
+            goals = " / ".join(told) if any(told) else ""
+        low, high = self.wall_range_s
+        return (
+            f"| {self.work} | {self.who} | {self.inside_s:.3g} | {self.wall_s:.3g} "
+            f"({low:.3g} to {high:.3g}) | {self.peak_mb:,.0f} | {ratios} | {goals} |"
+        )
+
+
+def standings(work: str, contenders: list[Contender]) -> list[Standing]:
+    """Return the results of one race, the first contender being ours."""
     ours = contenders[0]
-    lines = []
+    our_wall, our_inside = map(statistics.median, (ours.wall_s, ours.inside_s))
+    found = []
     for contender in contenders:
         wall, inside = map(statistics.median, (contender.wall_s, contender.inside_s))
-        ratios = ""
-        if contender is not ours:
-            ratio_wall = wall / statistics.median(ours.wall_s)
-            ratio_inside = inside / statistics.median(ours.inside_s)
-            ratios = f"{ratio_inside:.1f} / {ratio_wall:.1f}"
-        lines.append(
-            f"| {work} | {contender.name} | {inside:.2f} | {wall:.2f} "
-            f"({min(contender.wall_s):.2f} to {max(contender.wall_s):.2f}) | "
-            f"{max(contender.peak_mb):,.0f} | {ratios} |"
+        found.append(
+            Standing(
+                work=work,
+                who=contender.name,
+                inside_s=inside,
+                wall_s=wall,
+                wall_range_s=(min(contender.wall_s), max(contender.wall_s)),
+                peak_mb=max(contender.peak_mb),
+                ratio_inside=None if contender is ours else inside / our_inside,
+                ratio_whole=None if contender is ours else wall / our_wall,
+                goal_inside=contender.goal_inside,
+                goal_whole=contender.goal_whole,
+            )
         )
-    return lines
+    return found
 
 
 HEADER = (
     "| work | who | inside, s | whole process, s (range) | peak, MB | times slower than hitsduck "
-    "(inside / whole) |\n|---|---|---|---|---|---|"
+    "(inside / whole) | goal |\n|---|---|---|---|---|---|---|"
 )
 
 
 def machine() -> str:
     """Return one line on the machine and the versions."""
     packages = []
-    for name in ("duckdb", "polars", "pandas", "astropy", "connectorx", "scipy"):
+    for name in (
+        "duckdb",
+        "polars",
+        "pandas",
+        "astropy",
+        "connectorx",
+        "adbc-driver-sqlite",
+        "scipy",
+        "numpy",
+    ):
         try:
             packages.append(f"{name} {version(name)}")
         except PackageNotFoundError:

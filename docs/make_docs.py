@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
+
 ROOT = Path(__file__).resolve().parent.parent
 CONSOLE = re.compile(r"```console\n\$ (?P<command>[^\n]*)\n(?P<output>.*?)```", re.DOTALL)
 
@@ -40,7 +42,12 @@ def commands_page() -> str:
     from hitsduck.cli import cli
 
     parts = ["# The commands\n\nWritten from the help texts by docs/make_docs.py.\n"]
-    for words in ["", *sorted(cli.commands)]:
+    named = [""]
+    for name, command in sorted(cli.commands.items()):
+        named.append(name)
+        if isinstance(command, click.Group):
+            named += [f"{name} {inner}" for inner in sorted(command.commands)]
+    for words in named:
         line = f"hitsduck {words} --help".replace("  ", " ")
         parts.append(f"## `{line.removesuffix(' --help')}`\n\n```text\n{run(line, ROOT)}```\n")
     return "\n".join(parts)

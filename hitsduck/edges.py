@@ -5,6 +5,7 @@ Frames in, numbers out; the areas come from the geometry, not from the sources.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -124,8 +125,10 @@ def edge_areas(geometry: pl.DataFrame, *, within_px: float) -> pl.DataFrame:
         ``area_within_px2``, ``area_interior_px2``.
     """
     _require(geometry, _GEOMETRY, "the geometry")
-    if not within_px > 0:
-        raise MatchError(f"within_px is {within_px}; it must be positive")
+    if not 0 < within_px < math.inf:
+        raise MatchError(
+            f"within_px is {within_px}; give a number of pixels above 0 (--edge-within)"
+        )
     width = (geometry["right_px"] - geometry["left_px"]).to_numpy().astype(np.float64)
     height = (geometry["top_px"] - geometry["bottom_px"]).to_numpy().astype(np.float64)
     half = np.minimum(width, height) / 2

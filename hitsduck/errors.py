@@ -97,6 +97,10 @@ class RerunCopyWarning(HitsduckWarning):
     """An APDB is read through a private copy."""
 
 
+class CacheWarning(HitsduckWarning):
+    """An APDB is read into a cache."""
+
+
 class IncompleteWarning(HitsduckWarning):
     """A result leaves something out, and says what."""
 

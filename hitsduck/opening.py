@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hitsduck import columnar, schema, storing
+from hitsduck import columnar, inspection, schema, storing
 from hitsduck.attaching import ALL_RERUNS
 from hitsduck.cameras import Camera, get_camera, read_camera
 from hitsduck.connection import Tracer
-from hitsduck.errors import OutputError, QueryError, RerunNameError
+from hitsduck.errors import CacheWarning, OutputError, QueryError, RerunNameError
 from hitsduck.reruns import OWN_PREFIX, PathLike, Reruns
 from hitsduck.storing import Progress
 
@@ -32,6 +34,7 @@ def open_reruns(
     threads: int | None = None,
     memory_limit: str | None = None,
     temp_directory: PathLike | None = None,
+    cache: PathLike | bool = True,
     tracer: Tracer | None = None,
 ) -> Reruns:
     """Open the APDBs of some reruns, read-only.
@@ -53,8 +56,17 @@ def open_reruns(
         A good source has none of these: ``dm25125``, ``analysis_ap``, or flag names.
     threads, memory_limit, temp_directory
         DuckDB's settings.
+    cache : bool or path-like
+        A folder: each APDB is read once into a workspace there, which later openings
+        use as long as the APDB is what it was. True: what several questions of a chart
+        or report need is read once into memory. False: every question reads the APDB.
     tracer : callable, optional
         Called with every SQL statement and its parameters.
+
+    Warns
+    -----
+    CacheWarning
+        An APDB is read into the cache, which takes some seconds, once.
 
     Returns
     -------
@@ -78,6 +90,14 @@ def open_reruns(
         )
     stated = _stated_camera(instrument, camera)
     flag_set, flags = schema.resolve_flags(bad_flags)
+    if not isinstance(cache, bool):
+        settings: storing.Settings = {
+            "threads": threads,
+            "memory_limit": memory_limit,
+            "temp_directory": temp_directory,
+        }
+        # The cache holds what is in the file, whatever camera or flags are asked for.
+        named = [(name, _cached(name, path, Path(cache), stated, settings)) for name, path in named]
     return Reruns(
         named,
         stated=stated,
@@ -87,8 +107,40 @@ def open_reruns(
         threads=threads,
         memory_limit=memory_limit,
         temp_directory=temp_directory,
+        keeps=cache is not False,
         tracer=tracer,
     )
+
+
+def _cached(
+    name: str,
+    path: PathLike,
+    folder: Path,
+    stated: str | Camera | None,
+    settings: storing.Settings,
+) -> PathLike:
+    """Return the workspace of one APDB in a cache; it is made where it is not there."""
+    if columnar.find(path) is not None:
+        return path
+    file = inspection.find_apdb(path).absolute()
+    told = repr((str(file), inspection.FileState.of(file).parts, columnar.LAYOUT))
+    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+    target = folder / f"{file.parent.name}-{file.stem}-{digest}.duckdb"
+    if not target.exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: no cache can be kept there: {error}") from error
+        warnings.warn(
+            f"rerun {name!r}: {file} is read into the cache {target}", CacheWarning, stacklevel=3
+        )
+        camera = stated if isinstance(stated, Camera) else None
+        instrument = stated if isinstance(stated, str) else None
+        with open_reruns(
+            {name: path}, instrument=instrument, camera=camera, cache=False, **settings
+        ) as reruns:
+            reruns.materialize(target, overwrite=True)
+    return target
 
 
 def refresh_workspace(

@@ -66,8 +66,11 @@ class Reruns:
         threads: int | None = None,
         memory_limit: str | None = None,
         temp_directory: PathLike | None = None,
+        keeps: bool = True,
         tracer: Tracer | None = None,
     ) -> None:
+        #: Whether what several questions need is read once into memory.
+        self.keeps = keeps
         self._folder = Path(tempfile.mkdtemp(prefix="hitsduck-"))
         # Private copies are large: they go even where nobody calls close().
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)

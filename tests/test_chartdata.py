@@ -575,3 +575,8 @@ def test_dashboard_counts_every_placed_source_of_both(reruns: Reruns) -> None:
         pl.col("edge_distance_px") < 32, pl.col("status") == "new", pl.col("side") == "right"
     )
     assert frame.filter(pl.col("zone_px") == 0)["n_new"].sum() == near.height
+
+
+def test_a_detector_that_the_camera_lacks_is_told(reruns: Reruns) -> None:
+    with pytest.raises(QueryError, match="DECam has no detector 999; its detectors: 1 to 62"):
+        chartdata.detector_frame(reruns, detector=999)

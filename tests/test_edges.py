@@ -375,7 +375,7 @@ def test_sources_on_other_images_are_an_error():
         edge_excess(SMALL, geometry=GEOMETRY, images=images(range(2, 3)))
 
 
-@pytest.mark.parametrize("within_px", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("within_px", [0.0, -1.0, float("nan"), float("inf")])
 def test_width_must_be_positive(within_px):
-    with pytest.raises(MatchError, match="must be positive"):
+    with pytest.raises(MatchError, match=r"above 0 \(--edge-within\)"):
         edge_excess(SMALL, geometry=GEOMETRY, images=images(range(1, 2)), within_px=within_px)

@@ -22,6 +22,7 @@ from hitsduck.demo import run_demo
 from hitsduck.errors import OutputError, QueryError, RerunNameError
 from hitsduck.page import script_json, vega_javascript
 from hitsduck.report import compose, write_report
+from hitsduck.report.formats import chosen_form
 
 SCRIPT = "<script>alert(1)</script>"
 BAD_FLAGS = 704  # bits 6, 7 and 9: bad, suspect, saturatedCenter
@@ -587,3 +588,11 @@ def test_report_as_pdf(pair: dict[str, Path], tmp_path: Path) -> None:
     with hitsduck.open_reruns(pair, instrument="DECam") as reruns:
         path = write_report(reruns, tmp_path / "report.pdf")
     assert path.read_bytes().startswith(b"%PDF")
+
+
+def test_a_suffix_of_no_known_form_is_told(tmp_path: Path):
+    with pytest.raises(OutputError, match=r"no form of a report is known by \.xyz"):
+        chosen_form(tmp_path / "report.xyz", None)
+    assert chosen_form(tmp_path / "report", None) == "html"
+    assert chosen_form(tmp_path / "report.htm", None) == "html"
+    assert chosen_form(tmp_path / "report.PDF", None) == "pdf"

@@ -24,6 +24,7 @@ from polars.testing import assert_frame_equal
 import hitsduck
 from hitsduck import columnar, storing
 from hitsduck.errors import (
+    CacheWarning,
     NotAnApdbError,
     OutputError,
     QueryError,
@@ -289,14 +290,16 @@ def test_what_sqlite_counts_otherwise_is_not_stored(
     path = small(tmp_path / "a.db")
     true_sums = storing._sqlite_sums
 
-    def other(*given: Any) -> dict[str, tuple[int, float]]:
+    def other(*given: Any) -> dict[str, float]:
         sums = true_sums(*given)
-        return sums | {"x": (sums["x"][0], sums["x"][1] + 0.5)} if "x" in sums else sums
+        return sums | {"x": sums["x"] + 0.5} if "x" in sums else sums
 
     monkeypatch.setattr(storing, "_sqlite_sums", other)
     with (
         hitsduck.open_reruns({"a": path}) as reruns,
-        pytest.raises(RerunChangedError, match=r"a\.db.*DiaSource.*x: 5 values of sum 45"),
+        pytest.raises(
+            RerunChangedError, match=r"DiaSource.*x: a sum of 45.0 where SQLite has 45.5"
+        ),
     ):
         reruns.materialize(tmp_path / "w.duckdb")
     assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
@@ -308,9 +311,9 @@ def test_the_sums_of_sqlite_are_taken_over_every_number(tmp_path: Path):
         file = reruns.attached("a").file
         sums = storing._sqlite_sums(file, "DiaSource", ["diaSourceId", "x", "band", "visit"])
     # Five sources at x = 9, visit 410985.
-    assert sums[""] == (5, 0.0)
-    assert sums["x"] == (5, 45.0)
-    assert sums["visit"] == (5, 5 * 410985.0)
+    assert sums[""] == 5
+    assert sums["x"] == 45.0
+    assert sums["visit"] == 5 * 410985
     assert "band" not in sums
 
 
@@ -541,6 +544,60 @@ def test_the_simulators_parquet_opens_as_its_sqlite_does(tmp_path: Path, opened:
     expected = opened.compare("Apr2020", "Jun2020").summary()
     for key in ("n_left", "n_right", "n_matched", "n_left_only", "n_right_only"):
         assert summary[key] == expected[key]
+
+
+# -- the cache -------------------------------------------------------------------------------
+
+
+def test_a_cache_is_filled_once_and_used_until_the_apdb_changes(tmp_path: Path):
+    path = small(tmp_path / "a.db")
+    place = tmp_path / "cache" / "here"
+    with pytest.warns(CacheWarning, match=r"a\.db is read into the cache"):
+        hitsduck.open_reruns({"a": path}, cache=place).close()
+    (kept,) = place.iterdir()
+    before = kept.stat().st_mtime_ns
+    for name in ("a", "another name"):  # no warning: pytest makes it an error
+        with hitsduck.open_reruns({name: path}, cache=place) as reruns:
+            assert reruns.counts().rows()[0]["n_dia_sources"] == 5
+            assert reruns[name].path.parent == place
+    assert kept.stat().st_mtime_ns == before
+    add_a_source(path)
+    with (
+        pytest.warns(CacheWarning),
+        hitsduck.open_reruns({"a": path}, cache=place) as reruns,
+    ):
+        assert reruns.counts().rows()[0]["n_dia_sources"] == 6
+    with hitsduck.open_reruns({"a": kept}, cache=place) as reruns:  # a store is none to cache
+        assert reruns.counts().rows()[0]["n_dia_sources"] == 5
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="no cache can be kept there"):
+        hitsduck.open_reruns({"a": path}, cache=tmp_path / "file" / "below")
+
+
+def test_without_a_cache_every_picture_reads_the_apdb(files: dict[str, Path]):
+    asked: dict[bool, list[str]] = {}
+    for keeps in (True, False):
+        statements: list[str] = []
+        with hitsduck.open_reruns(
+            {"Jun2020": files["Jun2020"]},
+            cache=keeps,
+            tracer=lambda sql, _, to=statements: to.append(sql),  # type: ignore[misc]
+        ) as reruns:
+            frames = [reruns.chart_data("visits") for _ in range(2)]
+            # Threads add up fractions in any order.
+            assert_frame_equal(frames[0], frames[1], check_exact=False)
+        asked[keeps] = [sql for sql in statements if "kept_dia_source" in sql]
+    assert asked[True]
+    assert not asked[False]
+
+
+def test_the_command_takes_a_cache(files: dict[str, Path], tmp_path: Path):
+    told = command("counts", files["Apr2020"], "--cache", tmp_path / "c", "--json")
+    assert "is read into the cache" in told.stderr
+    again = command("counts", files["Apr2020"], "--cache", tmp_path / "c", "--json")
+    assert (again.stdout, again.stderr) == (told.stdout, "")
+    both = command("counts", files["Apr2020"], "--cache", tmp_path / "c", "--no-cache")
+    assert both.returncode == 2
 
 
 # -- the command -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from hitsduck.chartdata.asking import chosen, of_each, position_problem
-from hitsduck.errors import InstrumentError
+from hitsduck.errors import InstrumentError, QueryError
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -211,6 +211,12 @@ def detector_frame(
         problem = position_problem(reruns, name)
         if problem:
             raise InstrumentError(problem)
+        camera = reruns.attached(name).instrument.camera
+        if detector is not None and camera is not None and detector not in camera.detectors:
+            raise QueryError(
+                f"rerun {name!r}: {camera.name} has no detector {detector}; its detectors: "
+                f"{min(camera.detectors)} to {max(camera.detectors)} (--detector)"
+            )
         geometry = reruns.scope(name, "detector_geometry")
         parts.append(
             of_each(

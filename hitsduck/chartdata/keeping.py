@@ -182,14 +182,15 @@ def relation(reruns: Reruns, name: str, view: str, where: str | None = None) -> 
     ------
     RerunNameError, QueryError
     """
-    if _is_columnar(reruns, name):
+    if not _is_worth_keeping(reruns, name):
         return reruns.original.scope(name, view, where)
     return _kept(reruns, name, where).relation(view)
 
 
-def _is_columnar(reruns: Reruns, name: str) -> bool:
-    """Return whether a rerun lies in columns already, so that nothing is gained by a copy."""
-    return isinstance(reruns.original.attached(name).file, ColumnarRerun)
+def _is_worth_keeping(reruns: Reruns, name: str) -> bool:
+    """Return whether a copy is wanted, and gains anything: a store lies in columns already."""
+    original = reruns.original
+    return original.keeps and not isinstance(original.attached(name).file, ColumnarRerun)
 
 
 def keep(
@@ -213,7 +214,7 @@ def keep(
     QueryError
         The condition is not possible.
     """
-    names = [name for name in reruns.names if not _is_columnar(reruns, name)]
+    names = [name for name in reruns.names if _is_worth_keeping(reruns, name)]
     jobs = [(_kept(reruns, name, where), view) for view in needed for name in names]
     with ThreadPoolExecutor(min(len(jobs), _READERS) or 1) as pool:
         list(pool.map(lambda job: job[0].relation(job[1]), jobs))

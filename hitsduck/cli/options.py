@@ -42,6 +42,13 @@ def opening_options(command: Command) -> Command:
         ),
         click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine."),
         click.option("--memory-limit", metavar="SIZE", help="Memory of the engine, 2GB say."),
+        click.option(
+            "--cache",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Read each APDB once into this folder, and from there ever after.",
+        ),
+        click.option("--no-cache", is_flag=True, help="Keep nothing in memory that is read twice."),
     )
     for option in reversed(options):
         command = option(command)
@@ -86,8 +93,11 @@ def opened_reruns(arguments: Sequence[str], options: dict[str, Any]) -> Iterator
 
     pairs = [pair for argument in arguments for pair in named_reruns(argument)]
     check_names(pairs)
+    folder, no_cache = options.pop("cache"), options.pop("no_cache")
+    if folder is not None and no_cache:
+        raise click.UsageError("--cache and --no-cache exclude each other")
     with busy(f"opening {len(pairs)} reruns"):
-        opened = open_reruns(dict(pairs), **options)
+        opened = open_reruns(dict(pairs), cache=folder or not no_cache, **options)
     with opened:
         yield opened
 

@@ -121,6 +121,8 @@ def refresh(file: Path, **options: Any) -> None:
     """Read again those reruns of FILE whose APDB has changed, and only those."""
     from hitsduck.opening import refresh_workspace
 
+    for name in ("cache", "no_cache"):  # of no use where the workspace is the cache
+        options.pop(name)
     with _told() as progress:
         changed = refresh_workspace(file, progress=progress, **options)
     click.echo(

@@ -14,6 +14,8 @@ from hitsduck.errors import OutputError
 from hitsduck.page import Facts, Figure, Page, Part, Section, Table, Text, html
 
 FORMS = ("html", "md", "json", "pdf")
+#: Suffixes of HTML, beside none at all.
+_AS_HTML = ("htm", "xhtml")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: Frames of more rows (those of maps) are described in the JSON, not listed.
 _MOST_ROWS = 5_000
@@ -29,6 +31,11 @@ def chosen_form(file: Path, form: str | None) -> str:
     """
     if form is None:
         suffix = file.suffix.lower().lstrip(".")
+        if suffix and suffix not in FORMS and suffix not in _AS_HTML:
+            raise OutputError(
+                f"{file}: no form of a report is known by .{suffix}; call it "
+                f"{', '.join('.' + known for known in FORMS)}, or state the form (form=, --format)"
+            )
         return suffix if suffix in FORMS else "html"
     if form not in FORMS:
         raise OutputError(f"a report has no form {form!r}; there are: {', '.join(FORMS)}")

@@ -1,0 +1,80 @@
+"""Focal-plane positions of the good sources of a rerun, and their density on each CCD."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.harness import Contender
+
+HITSDUCK = """
+import json, sys, time
+import hitsduck, hitsduck.opening, numpy, pyarrow
+started = time.perf_counter()
+with hitsduck.open_reruns({"rerun": sys.argv[1]}, instrument="DECam") as reruns:
+    places = reruns.sql(
+        "select focal_x_mm, focal_y_mm, detector from dia_source_focal_plane where is_good"
+    ).arrow()
+    detectors, counts = numpy.unique(places["detector"].to_numpy(), return_counts=True)
+seconds = time.perf_counter() - started
+total = float(numpy.sum(places["focal_x_mm"].to_numpy()))
+print(json.dumps({"seconds": seconds, "answer": [
+    places.num_rows, round(total / places.num_rows, 6), int(counts.max())]}))
+"""
+
+_READ = """
+import csv, json, math, sqlite3, sys, time
+import numpy as np
+import pandas as pd
+with open(sys.argv[2]) as file:
+    chips = {int(row["detector"]): {k: float(row[k]) for k in (
+        "pixel_size_x_mm", "pixel_size_y_mm", "ref_x_px", "ref_y_px", "offset_x_mm",
+        "offset_y_mm", "yaw_deg")} for row in csv.DictReader(file)}
+started = time.perf_counter()
+sources = pd.read_sql_query("select ccdVisitId, x, y, flags from DiaSource",
+    sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True))
+good = sources[(sources["flags"] & 704) == 0]
+"""
+
+NUMPY = f"""{_READ}
+ccd = (good["ccdVisitId"] % 100).to_numpy()
+chip = {{k: np.zeros(100) for k in next(iter(chips.values()))}}
+for number, values in chips.items():
+    for k, value in values.items():
+        chip[k][number] = value
+dx = (good["x"].to_numpy() - chip["ref_x_px"][ccd]) * chip["pixel_size_x_mm"][ccd]
+dy = (good["y"].to_numpy() - chip["ref_y_px"][ccd]) * chip["pixel_size_y_mm"][ccd]
+yaw = np.radians(chip["yaw_deg"][ccd])
+x = chip["offset_x_mm"][ccd] + np.cos(yaw) * dx - np.sin(yaw) * dy
+y = chip["offset_y_mm"][ccd] + np.sin(yaw) * dx + np.cos(yaw) * dy
+counts = np.bincount(ccd)
+seconds = time.perf_counter() - started
+print(json.dumps({{"seconds": seconds, "answer": [
+    len(x), round(float(x.sum()) / len(x), 6), int(counts.max())]}}))
+"""
+
+# As the helper of the seed analysis did: one row after the other.
+LOOP = f"""{_READ}
+places, counts = [], {{}}
+for _, row in good.iterrows():
+    ccd = int(row["ccdVisitId"]) % 100
+    chip = chips[ccd]
+    dx = (row["x"] - chip["ref_x_px"]) * chip["pixel_size_x_mm"]
+    dy = (row["y"] - chip["ref_y_px"]) * chip["pixel_size_y_mm"]
+    yaw = math.radians(chip["yaw_deg"])
+    places.append((chip["offset_x_mm"] + math.cos(yaw) * dx - math.sin(yaw) * dy,
+        chip["offset_y_mm"] + math.sin(yaw) * dx + math.cos(yaw) * dy))
+    counts[ccd] = counts.get(ccd, 0) + 1
+seconds = time.perf_counter() - started
+print(json.dumps({{"seconds": seconds, "answer": [
+    len(places), round(sum(x for x, _ in places) / len(places), 6), max(counts.values())]}}))
+"""
+
+
+def contenders(apdb: Path, camera: Path) -> list[Contender]:
+    """Return the ways to place sources in the focal plane, ours first."""
+    arguments = [str(apdb), str(camera)]
+    return [
+        Contender("hitsduck", HITSDUCK, arguments),
+        Contender("numpy after pandas", NUMPY, arguments, goal_inside=1.0),
+        Contender("row loop", LOOP, arguments, goal_inside=100.0),
+    ]

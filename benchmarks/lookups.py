@@ -1,0 +1,68 @@
+"""One object's light curve from SQLite: its DIA sources and forced sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.harness import Contender
+
+N_OBJECTS = 20
+
+_OBJECTS = f"""
+import json, sqlite3, sys, time
+sqlite = sqlite3.connect(f"file:{{sys.argv[1]}}?mode=ro", uri=True)
+n_rows = sqlite.execute("select max(rowid) from DiaObject").fetchone()[0]
+objects = [sqlite.execute("select diaObjectId from DiaObject where rowid = ?",
+    (1 + n_rows * k // {N_OBJECTS},)).fetchone()[0] for k in range({N_OBJECTS})]
+assert len(set(objects)) == {N_OBJECTS}
+"""
+
+HITSDUCK = f"""{_OBJECTS}
+import hitsduck, hitsduck.opening
+with hitsduck.open_reruns({{"rerun": sys.argv[1]}}) as reruns:
+    rerun = reruns["rerun"]
+    # Views are made with the first question.
+    rerun.sources_for_object(objects[0]), rerun.forced_sources_for_object(objects[0])
+    started = time.perf_counter()
+    n = sum(len(rerun.sources_for_object(o)) + len(rerun.forced_sources_for_object(o))
+        for o in objects)
+    seconds = (time.perf_counter() - started) / len(objects)
+print(json.dumps({{"seconds": seconds, "answer": n}}))
+"""
+
+SQLITE = f"""{_OBJECTS}
+started = time.perf_counter()
+n = 0
+for o in objects:
+    for table in ("DiaSource", "DiaForcedSource"):
+        n += len(sqlite.execute(f"select * from {{table}} where diaObjectId = ?", (o,)).fetchall())
+seconds = (time.perf_counter() - started) / len(objects)
+print(json.dumps({{"seconds": seconds, "answer": n}}))
+"""
+
+SCAN = f"""{_OBJECTS}
+import duckdb
+from hitsduck.connection import _extension_file
+connection = duckdb.connect()
+connection.execute(f"load '{{_extension_file()}}'")
+connection.execute(f"attach '{{sys.argv[1]}}' as apdb (type sqlite, read_only)")
+started = time.perf_counter()
+n = 0
+for o in objects:
+    for table in ("DiaSource", "DiaForcedSource"):
+        n += len(connection.execute(
+            f"select * from apdb.{{table}} where diaObjectId = {{o}}").fetchall())
+    if time.perf_counter() - started > 60:
+        break
+seconds = (time.perf_counter() - started) / (objects.index(o) + 1)
+print(json.dumps({{"seconds": seconds, "answer": n if o == objects[-1] else None}}))
+"""
+
+
+def contenders(apdb: Path) -> list[Contender]:
+    """Return the ways to look an object up, ours first; seconds are those of one object."""
+    return [
+        Contender("hitsduck", HITSDUCK, [str(apdb)]),
+        Contender("sqlite3 by index", SQLITE, [str(apdb)], goal_inside=0.2),
+        Contender("DuckDB scan", SCAN, [str(apdb)], goal_inside=100.0),
+    ]
