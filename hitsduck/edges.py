@@ -24,6 +24,7 @@ from hitsduck.resampling import (
     two_way_widening,
     units_of_kind,
 )
+from hitsduck.results import frame_html
 
 By = Literal["edge_side", "detector"]
 
@@ -100,6 +101,20 @@ class EdgeExcess:
     def to_dict(self) -> dict[str, float | int | None]:
         """Return the numbers, keys ``within_px`` to ``ci_high`` (``compare --json``)."""
         return {key: getattr(self, key) for key in _JSON_KEYS}
+
+    def _repr_html_(self) -> str:
+        numbers = {**self.to_dict(), "p_value": self.p_value, "n_units": self.n_units}
+        told = {
+            name: "not told"
+            if value is None
+            else f"{value:,.4g}"
+            if isinstance(value, float)
+            else f"{value:,}"
+            for name, value in numbers.items()
+        }
+        frame = pl.DataFrame({"quantity": list(told), "value": list(told.values())})
+        why = f"; {self.reason}" if self.reason else ""
+        return frame_html(frame, f"New sources near an edge, by {self.resampling_unit}{why}")
 
 
 def edge_areas(geometry: pl.DataFrame, *, within_px: float) -> pl.DataFrame:

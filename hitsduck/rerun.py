@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from hitsduck.attaching import AttachedRerun
@@ -28,6 +29,21 @@ class Rerun:
         """Return name, path and instrument."""
         camera = self._attached.instrument.name or "instrument not known"
         return f"<Rerun {self.name}: {self.path}, {camera}>"
+
+    def _repr_html_(self) -> str:
+        found = self._attached
+        facts = {
+            "rerun": self.name,
+            "file": str(self.path),
+            "generation": found.generations["DiaSource"],
+            "instrument": f"{found.instrument.name or 'not known'} ({found.instrument.found_by})",
+            "good source": f"none of {', '.join(found.bad_flags)} ({found.flag_set})",
+        }
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            for name, value in facts.items()
+        )
+        return f"<table>{rows}</table>"
 
     @property
     def camera(self) -> Camera | None:

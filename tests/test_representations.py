@@ -20,6 +20,7 @@ from hitsduck.simulator import simulate
 NAMES = ("Apr2020", "May2020", "Jun2020")
 RESULTS: dict[str, Callable[[Reruns], Any]] = {
     "Reruns": lambda reruns: reruns,
+    "Rerun": lambda reruns: reruns["Apr2020"],
     "Result": lambda reruns: reruns.counts(),
     "Comparison": lambda reruns: reruns.compare("Apr2020", "May2020"),
     "Explanation": lambda reruns: reruns.compare("Apr2020", "May2020").explain(),
@@ -67,6 +68,18 @@ def test_the_table_of_a_comparison_has_its_numbers_and_files(reruns: Reruns) -> 
     itself = reruns.compare("May2020", "May2020", where="psf_snr > 6")._repr_html_()
     assert "where psf_snr &gt; 6" in itself
     assert "both names are the same file" in itself
+
+
+def test_the_table_of_an_edge_excess_has_its_numbers_and_what_is_not_told(reruns: Reruns) -> None:
+    comparison = reruns.compare("Apr2020", "May2020")
+    edges = comparison.edges()
+    assert edges is not None
+    html = edges._repr_html_()
+    assert f"<td>n_new</td><td>{edges.n_new:,}</td>" in html
+    assert f"<td>excess_ratio</td><td>{edges.excess_ratio:,.4g}</td>" in html
+    same = reruns.compare("May2020", "May2020").edges()
+    assert same is not None
+    assert "<td>excess_ratio</td><td>not told</td>" in same._repr_html_()
 
 
 def test_counts_have_separators_and_ids_none() -> None:
