@@ -43,6 +43,12 @@ def opening_options(command: Command) -> Command:
         click.option("--threads", type=click.IntRange(min=1), help="Threads of the engine."),
         click.option("--memory-limit", metavar="SIZE", help="Memory of the engine, 2GB say."),
         click.option(
+            "--temp-directory",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Where the engine puts what does not fit into its memory.",
+        ),
+        click.option(
             "--cache",
             type=click.Path(file_okay=False, path_type=Path),
             metavar="DIR",
