@@ -40,6 +40,48 @@ _PIXEL = "pixelFlags_"
 NOT_FLAGS = frozenset({"isDipole", "isNegative", "dipoleFitAttempted"})
 
 
+#: Canonical columns that the notebook analysis of 2020 reads; keys and what no table can
+#: do without are kept beside them.
+NOTEBOOK_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "DiaSource": (
+        "diaSourceId",
+        "visit",
+        "detector",
+        "ccdVisitId",
+        "diaObjectId",
+        "ssObjectId",
+        "midpointMjdTai",
+        "ra",
+        "dec",
+        "x",
+        "y",
+        "apFlux",
+        "apFluxErr",
+        "snr",
+        "psfFlux",
+        "psfFluxErr",
+        "scienceFlux",
+        "scienceFluxErr",
+        "ixxPSF",
+        "iyyPSF",
+        "ixyPSF",
+        "flags",
+        "band",
+        "pixelId",
+    ),
+    "DiaObject": (
+        "diaObjectId",
+        "validityStartMjdTai",
+        "validityEndMjdTai",
+        "ra",
+        "dec",
+        "nDiaSources",
+        "flags",
+        "pixelId",
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Column:
     """One canonical column: its table, DuckDB type, unit and meaning."""

@@ -29,41 +29,6 @@ from hitsduck.inspection import SIMULATED_MARK, ApdbFile, FileState
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.views import ViewMaker
 
-#: Columns that the analysis of 2020 reads, beside the flags, by table.
-NOTEBOOK: Mapping[str, tuple[str, ...]] = {
-    "DiaSource": (
-        "diaSourceId",
-        "diaObjectId",
-        "visit",
-        "detector",
-        "ccdVisitId",
-        "midpointMjdTai",
-        "ra",
-        "dec",
-        "x",
-        "y",
-        "apFlux",
-        "apFluxErr",
-        "psfFlux",
-        "psfFluxErr",
-        "scienceFlux",
-        "scienceFluxErr",
-        "ixxPSF",
-        "iyyPSF",
-        "ixyPSF",
-        "band",
-        "snr",
-        "isDipole",
-    ),
-    "DiaObject": (
-        "diaObjectId",
-        "ra",
-        "dec",
-        "nDiaSources",
-        "validityStartMjdTai",
-        "validityEndMjdTai",
-    ),
-}
 #: What no table can do without: keys, positions, validity; flags are always stored.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "DiaSource": ("diaSourceId", "diaObjectId", "visit", "detector", "ccdVisitId", "ra", "dec"),
@@ -275,7 +240,7 @@ def _chosen(columns: str) -> Mapping[str, frozenset[str]] | None:
         return None
     flags = frozenset(schema.flag_names())
     if columns == "notebook":
-        wanted = {table: frozenset(names) for table, names in NOTEBOOK.items()}
+        wanted = {table: frozenset(names) for table, names in schema.NOTEBOOK_COLUMNS.items()}
     else:
         names = frozenset(part.strip() for part in columns.split(",") if part.strip())
         known = {

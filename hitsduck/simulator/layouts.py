@@ -14,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from hitsduck import schema
 from hitsduck.errors import SimulationError
 
 #: Tables that only a file with dia_object_index=last_object_table has.
@@ -152,51 +153,9 @@ def load_generation(name: str) -> Generation:
     )
 
 
-#: Canonical columns that the notebook analysis of 2020 reads; keys and what no table can
-#: do without are kept beside them.
-NOTEBOOK_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "DiaSource": (
-        "diaSourceId",
-        "visit",
-        "detector",
-        "ccdVisitId",
-        "diaObjectId",
-        "ssObjectId",
-        "midpointMjdTai",
-        "ra",
-        "dec",
-        "x",
-        "y",
-        "apFlux",
-        "apFluxErr",
-        "snr",
-        "psfFlux",
-        "psfFluxErr",
-        "scienceFlux",
-        "scienceFluxErr",
-        "ixxPSF",
-        "iyyPSF",
-        "ixyPSF",
-        "flags",
-        "band",
-        "pixelId",
-    ),
-    "DiaObject": (
-        "diaObjectId",
-        "validityStartMjdTai",
-        "validityEndMjdTai",
-        "ra",
-        "dec",
-        "nDiaSources",
-        "flags",
-        "pixelId",
-    ),
-}
-
-
 def notebook_columns(table: LayoutTable) -> LayoutTable:
     """Return the table with the notebook's columns, its flags and keys only."""
-    wanted = NOTEBOOK_COLUMNS.get(table.name)
+    wanted = schema.NOTEBOOK_COLUMNS.get(table.name)
     if wanted is None:
         return table
     columns = tuple(
