@@ -11,7 +11,7 @@ from typing import Any
 
 from hitsduck import schema
 from hitsduck.cameras import Camera
-from hitsduck.columnar import RerunFile
+from hitsduck.columnar import ColumnarRerun, RerunFile
 from hitsduck.connection import Connection
 from hitsduck.detection import (
     Instrument,
@@ -19,7 +19,7 @@ from hitsduck.detection import (
     detect_instrument,
     detect_moments,
 )
-from hitsduck.errors import FlagError, FlagWarning
+from hitsduck.errors import FlagError, FlagWarning, StaleWarning
 from hitsduck.quoting import quote_identifier, quote_text
 
 #: The schema of the views over all reruns.
@@ -110,6 +110,13 @@ def examine(
         warnings.warn(
             f"{where}: its generation lacks {', '.join(skipped)}; good follows the others",
             FlagWarning,
+            stacklevel=2,
+        )
+    if isinstance(file, ColumnarRerun) and file.is_stale:
+        warnings.warn(
+            f"{where}: {file.origin_path} has changed since it was stored; these are the rows of "
+            "before (`hitsduck workspace refresh`, or store it again)",
+            StaleWarning,
             stacklevel=2,
         )
     with file.reading() as connection:

@@ -22,7 +22,7 @@ from hitsduck.errors import (
     RerunChangedError,
     RerunNotFoundError,
 )
-from hitsduck.inspection import SAMPLE_ROWS, ApdbFile, find_apdb
+from hitsduck.inspection import SAMPLE_ROWS, ApdbFile, FileState, find_apdb
 from hitsduck.quoting import quote_identifier, quote_text
 
 #: Name of the file that makes a folder of Parquet files a rerun.
@@ -207,6 +207,21 @@ class ColumnarRerun:
     def folder(self) -> Path | None:
         """The folder of Parquet files; None for a workspace."""
         return self.store if self.schema is None else None
+
+    @property
+    def origin_path(self) -> Path | None:
+        """The APDB that the rows came from; None where none was read."""
+        origin = self.manifest.origin
+        return None if origin is None else Path(origin.path)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the APDB that the rows came from is another now; False where it is gone."""
+        origin = self.manifest.origin
+        if origin is None:
+            return False
+        now = FileState.of(Path(origin.path)).parts
+        return bool(now) and now != origin.parts
 
     @property
     def folder_of_origin(self) -> Path:

@@ -250,12 +250,14 @@ class Comparison:
         Raises
         ------
         QueryError
-            A key is no column and no expression.
+            A key is no column and no expression, or there is none.
 
         Examples
         --------
         >>> comparison.by("visit", pl.col("psf_snr") > 10)  # doctest: +SKIP
         """
+        if not keys:
+            raise QueryError("by() counts by something: name a column or an expression")
         left, right = (
             pl.DataFrame([listing.values_of(side, key) for key in keys])[rows]
             for side, rows in zip(self._sides, self._matching.rows, strict=True)

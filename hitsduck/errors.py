@@ -101,6 +101,10 @@ class CacheWarning(HitsduckWarning):
     """An APDB is read into a cache."""
 
 
+class StaleWarning(HitsduckWarning):
+    """A store holds what an APDB was before it changed."""
+
+
 class IncompleteWarning(HitsduckWarning):
     """A result leaves something out, and says what."""
 

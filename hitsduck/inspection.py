@@ -117,6 +117,11 @@ class ApdbFile:
     folder: ClassVar[Path | None] = None
 
     @property
+    def origin_path(self) -> Path | None:
+        """None: the file is the APDB itself."""
+        return None
+
+    @property
     def folder_of_origin(self) -> Path:
         """The folder of the file, in or below which catalogues lie."""
         return self.path.absolute().parent

@@ -160,26 +160,19 @@ def refresh_workspace(
     Returns
     -------
     list of str
-        The reruns that were read again; the others were taken over as they are.
+        The reruns that were read again; the others, and those whose APDB is gone, were
+        taken over as they are.
 
     Raises
     ------
-    OutputError
-        An APDB that the workspace was read from is gone.
     HitsduckError
         As `open_reruns` and `Reruns.materialize` raise.
     """
     found = storing.status(path)
-    gone = [stored for stored in found if stored.state == "gone"]
-    if gone:
-        raise OutputError(
-            f"{os.fspath(path)}: {gone[0].path}, which rerun {gone[0].rerun!r} was read from, is "
-            "gone; what the workspace holds of it is still there"
-        )
     changed = [stored for stored in found if stored.state == "changed"]
     if not changed:
         return []
-    kept = {s.rerun: f"{os.fspath(path)}:{s.rerun}" for s in found if s.state == "current"}
+    kept = {s.rerun: f"{os.fspath(path)}:{s.rerun}" for s in found if s.state != "changed"}
     columns = {stored.rerun: stored.columns for stored in found}
     sources = {stored.rerun: stored.path for stored in changed} | kept
     with open_reruns(sources, **options) as reruns:

@@ -43,6 +43,8 @@ class CatalogMatch:
         no usable position), ``diaObjectId`` and ``object_sep_arcsec`` (nearest
         object), ``diaSourceId`` and ``source_sep_arcsec`` (nearest source), NULL where
         there is none within a degree.
+    reruns : tuple of str
+        Names, in the order of opening.
     """
 
     catalog: Positions
@@ -50,6 +52,7 @@ class CatalogMatch:
     of: Of
     good: bool
     table: pl.DataFrame
+    reruns: tuple[str, ...]
 
     def recovered(self, rerun: str) -> pl.DataFrame:
         """Return the rows of `table` that one rerun recovered."""
@@ -62,9 +65,8 @@ class CatalogMatch:
         return missed.sort(separation, descending=True, maintain_order=True)
 
     def _of(self, rerun: str) -> pl.DataFrame:
-        names = self.table["rerun"].unique(maintain_order=True).to_list()
-        if rerun not in names:
-            raise MatchError(f"no rerun {rerun!r} was matched; there are: {', '.join(names)}")
+        if rerun not in self.reruns:
+            raise MatchError(f"no rerun {rerun!r} was matched; there are: {', '.join(self.reruns)}")
         return self.table.filter(pl.col("rerun") == rerun)
 
     def summary(self) -> list[dict[str, Any]]:
@@ -82,7 +84,9 @@ class CatalogMatch:
             (~pl.col("is_recovered")).sum().alias("n_missed"),
             pl.col("is_recovered").is_null().sum().alias("n_unusable"),
         )
-        return counted.to_dicts()
+        names = pl.DataFrame({"rerun": self.reruns}, schema={"rerun": pl.String})
+        every = names.join(counted, on="rerun", how="left", maintain_order="left")
+        return every.fill_null(0).to_dicts()
 
     def side_by_side(self) -> pl.DataFrame:
         """Put the reruns side by side.
@@ -180,7 +184,7 @@ def match_catalog(
                 nearest["sources"]["sep_arcsec"].alias("source_sep_arcsec"),
             )
         )
-    return CatalogMatch(catalog, radius_arcsec, of, good, pl.concat(parts))
+    return CatalogMatch(catalog, radius_arcsec, of, good, pl.concat(parts), tuple(reruns))
 
 
 def _nearest(

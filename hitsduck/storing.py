@@ -139,7 +139,7 @@ def create_workspace(
     if target.exists() and not overwrite:
         raise OutputError(
             f"{target}: is there already; refresh it (`hitsduck workspace refresh {target}`), "
-            "or allow it to be overwritten"
+            "or allow it to be overwritten (--overwrite, overwrite=True)"
         )
     alike = [rerun.name for rerun in reruns if rerun.name.casefold() == target.stem.casefold()]
     if alike:

@@ -149,7 +149,11 @@ def _change(
     summary: Mapping[str, Any], unusable: Mapping[str, int], kind: str, shares_images: bool
 ) -> str:
     n_left, n_right = summary["n_left"], summary["n_right"]
-    new, gone, net = summary["n_right_only"], summary["n_left_only"], n_right - n_left
+    net = n_right - n_left
+    # Whether a source without a position is new cannot be told: it is neither new nor gone.
+    untold = {side: unusable.get(side, 0) for side in ("left", "right")}
+    only = {side: summary[f"n_{side}_only"] - untold[side] for side in untold}
+    new, gone = only["right"], only["left"]
     if net:
         percent = f" ({net / n_left:+.1%})" if n_left else ""
         line = f"{net:+,} {kind}{percent}: "
@@ -157,12 +161,17 @@ def _change(
         line = f"no net change in {kind} ({n_right:,}): "
     line += f"{new:,} new, " if new else "nothing new, "
     line += f"{gone:,} gone" if gone else "nothing gone"
-    if net != new - gone:
-        line += f"; {net - new + gone:+,} matched more than once"
+    if any(untold.values()):
+        line += f"; {untold['left']:,} and {untold['right']:,} without a usable position"
+    paired = {"left": n_left - summary["n_left_only"], "right": n_right - summary["n_right_only"]}
+    if paired["left"] != paired["right"]:
+        line += (
+            f"; {paired['left']:,} matched with {paired['right']:,}, some of them more than once"
+        )
     if not shares_images and (new or gone):
         return f"{line}; the reruns share no image"
     side, words = ("left", "gone") if (net < 0 and gone) or not new else ("right", "new")
-    parts = unmatched_parts(summary, side, unusable.get(side, 0))
+    parts = unmatched_parts({**summary, f"n_{side}_only": only[side]}, side)
     return f"{line}; of the {words} {_shares(parts)}" if parts else line
 
 

@@ -396,6 +396,27 @@ def test_sql_writes_parquet(hitsduck, apdb, tmp_path):
     assert "--output" in err
 
 
+def test_sql_writes_what_the_suffix_says(hitsduck, apdb, tmp_path):
+    query = "select diaSourceId from dia_source order by 1"
+    for suffix in ("csv", "parquet", "json"):
+        status, _, _ = hitsduck("sql", apdb, query, "--output", tmp_path / f"x.{suffix}")
+        assert status == 0
+    assert pl.read_parquet(tmp_path / "x.parquet")["diaSourceId"].to_list() == [1, 2, 3]
+    assert pl.read_csv(tmp_path / "x.csv")["diaSourceId"].to_list() == [1, 2, 3]
+    assert len(json.loads((tmp_path / "x.json").read_text())) == 3
+    status, _, err = hitsduck("sql", apdb, query, "--output", tmp_path / "x.docx")
+    assert status == 2
+    assert "no form is known by .docx" in err
+
+
+def test_a_long_table_looks_like_a_short_one(hitsduck, apdb, monkeypatch):
+    query = "select diaSourceId, visit, band, psfFlux from dia_source order by 1"
+    _, short, _ = hitsduck("sql", apdb, query)
+    monkeypatch.setattr("hitsduck.cli.printing._MOST_RICH_CELLS", 3)
+    _, long, _ = hitsduck("sql", apdb, query)
+    assert long == short
+
+
 def test_sql_binds_parameters(hitsduck, apdb):
     _, out, _ = hitsduck(
         "sql",

@@ -245,7 +245,9 @@ def test_an_empty_catalogue_and_an_empty_rerun_are_fine(tmp_path: Path):
         assert reruns.match_catalog(CATALOG).summary()[0]["n_missed"] == 3
         nothing = reruns.match_catalog(CATALOG.clear())
         assert nothing.table.is_empty()
-        assert nothing.summary() == []
+        assert nothing.summary() == [
+            {"rerun": "a", "n_catalog": 0, "n_recovered": 0, "n_missed": 0, "n_unusable": 0}
+        ]
 
 
 def test_the_catalogues_at_hand_are_read_and_matched_as_astropy_does(shared: Path):

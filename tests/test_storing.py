@@ -30,6 +30,7 @@ from hitsduck.errors import (
     QueryError,
     RerunChangedError,
     RerunNotFoundError,
+    StaleWarning,
 )
 from hitsduck.opening import refresh_workspace
 from hitsduck.simulator import simulate
@@ -348,8 +349,12 @@ def test_a_refresh_reads_only_what_changed(tmp_path: Path):
         assert [row["n_dia_sources"] for row in reruns.counts().rows()] == [5, 7, 7]
     paths["c"].unlink()
     assert [stored.state for stored in storing.status(made)] == ["current", "current", "gone"]
-    with pytest.raises(OutputError, match=r"c\.db.*is gone"):
-        refresh_workspace(made)
+    add_a_source(paths["a"])
+    with pytest.warns(StaleWarning, match=r"a\.db has changed since it was stored"):
+        hitsduck.open_reruns(made).close()
+    assert refresh_workspace(made) == ["a"]
+    with hitsduck.open_reruns(made) as reruns:  # c is still there, though its APDB is gone
+        assert [row["n_dia_sources"] for row in reruns.counts().rows()] == [6, 7, 7]
 
 
 def test_a_store_that_changes_while_it_is_open_is_an_error(tmp_path: Path):
@@ -567,7 +572,10 @@ def test_a_cache_is_filled_once_and_used_until_the_apdb_changes(tmp_path: Path):
         hitsduck.open_reruns({"a": path}, cache=place) as reruns,
     ):
         assert reruns.counts().rows()[0]["n_dia_sources"] == 6
-    with hitsduck.open_reruns({"a": kept}, cache=place) as reruns:  # a store is none to cache
+    with (
+        pytest.warns(StaleWarning),  # a store is none to cache
+        hitsduck.open_reruns({"a": kept}, cache=place) as reruns,
+    ):
         assert reruns.counts().rows()[0]["n_dia_sources"] == 5
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="no cache can be kept there"):

@@ -65,8 +65,9 @@ def test_the_percentages_are_of_the_new_sources_and_add_up():
         "without a usable position": 3,
     }
     assert verdict(counts, unusable={"left": 1, "right": 3}) == (
-        "+30 good sources (+30.0%): 50 new, 20 gone; of the new 50% not detected before, "
-        "20% reflagged, 24% coverage, 6% without a usable position"
+        # 50 - 3 new, 20 - 1 gone; of 47: 25 (53.2%), 10 (21.3%) and 12 (25.5%)
+        "+30 good sources (+30.0%): 47 new, 19 gone; 1 and 3 without a usable position; "
+        "of the new 53% not detected before, 21% reflagged, 26% coverage"
     )
 
 
@@ -86,7 +87,8 @@ def test_sources_matched_more_than_once_are_a_part_of_their_own():
     change = Decomposition.of(summary(2, 1, 0, 0))
     assert (change.net, change.pairing) == (-1, -1)
     assert verdict(summary(2, 1, 0, 0)) == (
-        "-1 good sources (-50.0%): nothing new, nothing gone; -1 matched more than once"
+        "-1 good sources (-50.0%): nothing new, nothing gone; 2 matched with 1, some of "
+        "them more than once"
     )
 
 

@@ -76,7 +76,7 @@ def _print_info(rerun: dict[str, Any]) -> None:
             f"{rerun['n_null_flags']:,} sources with a NULL flag, "
             f"{rerun['n_bad_positions']:,} with a NULL or impossible position"
         ),
-        "without object": f"{rerun['n_without_object']:,} sources",
+        "without object": f"{rerun['n_without_object']:,} sources (solar-system ones among them)",
     }
     if rerun["unread_columns"]:
         lines["columns not read"] = "; ".join(
@@ -171,14 +171,17 @@ def _counted(value: int, first: int, is_first: bool) -> str:
     return f"{value:,}  {value - first:+,} ({percent})"
 
 
+#: What `hitsduck sql` writes.
+SQL_FORMS = ("table", "csv", "json", "parquet")
+
+
 @cli.command()
 @click.argument("arguments", nargs=-1, required=True, metavar='RERUN... "QUERY"')
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "csv", "json", "parquet"]),
-    default="table",
-    show_default=True,
+    type=click.Choice(SQL_FORMS),
+    help="By the suffix of the output where it is not given; a table else.",
 )
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
@@ -188,7 +191,7 @@ def _counted(value: int, first: int, is_first: bool) -> str:
 @opening_options
 def sql(
     arguments: Sequence[str],
-    form: str,
+    form: str | None,
     output: Path | None,
     params: Sequence[str],
     **options: Any,
@@ -196,6 +199,14 @@ def sql(
     """Ask one SELECT over the views of the reruns (dia_source, good_dia_object ...)."""
     if len(arguments) < 2:
         raise click.UsageError('give at least one RERUN and the "QUERY"')
+    if form is None:
+        suffix = output.suffix.lower().lstrip(".") if output is not None else ""
+        form = suffix if suffix in SQL_FORMS else "table"
+        if form == "table" and suffix not in ("", "txt", "table"):
+            raise click.UsageError(
+                f"--output {output}: no form is known by .{suffix}; give --format "
+                f"{', '.join(SQL_FORMS)}"
+            )
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet needs --output FILE")
     with opened_reruns(arguments[:-1], options) as opened, busy("asking"):

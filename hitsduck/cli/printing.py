@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import polars as pl
 
     from hitsduck.reruns import Reruns
+
+
+#: Tables of more cells are set by us: rich takes a minute for 800,000.
+_MOST_RICH_CELLS = 20_000
 
 
 def json_text(value: Any) -> str:
@@ -51,15 +55,21 @@ def print_table(
     left_again : int, optional
         Number of the first column after those that is set to the left again.
     """
+    is_right = [
+        number >= right and (left_again is None or number < left_again)
+        for number in range(len(columns))
+    ]
+    if len(columns) * len(rows) > _MOST_RICH_CELLS:
+        click.echo("\n".join(_aligned(columns, rows, is_right)))
+        return
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
-    for number, column in enumerate(columns):
-        is_right = number >= right and (left_again is None or number < left_again)
+    for column, to_the_right in zip(columns, is_right, strict=True):
         table.add_column(
-            column, justify="right" if is_right else "left", no_wrap=True, overflow="fold"
+            column, justify="right" if to_the_right else "left", no_wrap=True, overflow="fold"
         )
     for row in rows:
         table.add_row(*row)
@@ -67,6 +77,22 @@ def print_table(
     with console.capture() as captured:
         console.print(table)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _aligned(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], is_right: Sequence[bool]
+) -> Iterator[str]:
+    """Go through the lines of a table of many cells, for which rich takes a minute."""
+    lines = [list(columns), *(list(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for number, line in enumerate(lines):
+        cells = (
+            cell.rjust(width) if to_the_right else cell.ljust(width)
+            for cell, width, to_the_right in zip(line, widths, is_right, strict=True)
+        )
+        yield "   ".join(cells).rstrip()
+        if number == 0:
+            yield "─" * (sum(widths) + 3 * (len(widths) - 1))
 
 
 def cell_text(value: Any) -> str:
@@ -108,8 +134,13 @@ def footer_text(reruns: Reruns, where: str | None) -> str:
 
 
 def files_text(reruns: Reruns) -> str:
-    """Return which file each rerun is read from."""
-    return "\n".join(f"{name}: {reruns[name].path}" for name in reruns)
+    """Return which file each rerun is read from; of a store also the APDB behind it."""
+    lines = []
+    for name in reruns:
+        origin = reruns.attached(name).file.origin_path
+        behind = f" (stored from {origin})" if origin is not None else ""
+        lines.append(f"{name}: {reruns[name].path}{behind}")
+    return "\n".join(lines)
 
 
 def write_text(output: Path | None, text: str) -> None:

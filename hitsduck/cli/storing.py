@@ -118,7 +118,10 @@ def status(file: Path, as_json: bool) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @opening_options
 def refresh(file: Path, **options: Any) -> None:
-    """Read again those reruns of FILE whose APDB has changed, and only those."""
+    """Read again those reruns of FILE whose APDB has changed, and only those.
+
+    A rerun whose APDB is gone stays as it is.
+    """
     from hitsduck.opening import refresh_workspace
 
     for name in ("cache", "no_cache"):  # of no use where the workspace is the cache
