@@ -36,12 +36,27 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, the value behind it, small print below, and links (words, URL)."""
+    """One cell of a table.
+
+    Attributes
+    ----------
+    text : str
+        What is shown.
+    value : float, int, str or None
+        The value behind it, by which the table is sorted.
+    note : str or None
+        Small print below.
+    links : sequence of (str, str)
+        Words and URLs.
+    values : sequence of float or int
+        All numbers behind the text where it shows several, an interval say.
+    """
 
     text: str
     value: float | int | str | None = None
     note: str | None = None
     links: Sequence[tuple[str, str]] = ()
+    values: Sequence[float | int] = ()
 
 
 @dataclass(frozen=True)
@@ -129,14 +144,20 @@ class Page:
         return [part for part in parts if isinstance(part, Figure)]
 
 
-def html(page: Page) -> str:
+def html(page: Page, *, is_unfolded: bool = False) -> str:
     """Return a page as one HTML text that needs nothing else.
 
     Every name, path and number passes the template's escaping; inside the embedded
     JSON the characters that could end the script are written as escapes.
+
+    Parameters
+    ----------
+    page : Page
+    is_unfolded : bool
+        Whether every table is open, as on paper.
     """
     specs = {figure.name: figure.spec() for figure in page.figures()}
-    return _rendered("report.html.j2", specs, page=page)
+    return _rendered("report.html.j2", specs, page=page, is_unfolded=is_unfolded)
 
 
 def chart_html(chart: AnyChart) -> str:

@@ -16,13 +16,18 @@ from typing import Any
 
 import pytest
 from apdb_files import make_apdb
+from click.testing import CliRunner
 
 import hitsduck
+from hitsduck.cli import cli
 from hitsduck.demo import run_demo
+from hitsduck.edges import EdgeExcess
 from hitsduck.errors import OutputError, QueryError, RerunNameError
 from hitsduck.page import script_json, vega_javascript
 from hitsduck.report import compose, write_report
+from hitsduck.report.comparing import interval_sentences
 from hitsduck.report.formats import chosen_form
+from hitsduck.simulator import simulate
 
 SCRIPT = "<script>alert(1)</script>"
 BAD_FLAGS = 704  # bits 6, 7 and 9: bad, suspect, saturatedCenter
@@ -282,15 +287,128 @@ def test_report_lists_the_strongest_new_sources_with_links(
     assert page.count('rel="noopener noreferrer"') == 6
 
 
+def edge(within_px: float, interval: tuple[float, float] | None, reason: str | None) -> EdgeExcess:
+    low, high = interval or (None, None)
+    measured = (40, 4, 0.1, 0.05, None, 2.0, 1.0, 2.0)
+    return EdgeExcess(within_px, *measured, low, high, None, "visit", 24, reason)
+
+
+def test_what_has_no_interval_is_told_distance_by_distance() -> None:
+    few = edge(16.0, None, "1 new sources within, in 1 units: too few for an interval")
+    fine = edge(32.0, (1.5, 3.0), None)
+    all_edge = edge(2000.0, None, "no interior")
+    from_visits = (
+        "Intervals from resampling 24 visits, for sources of one visit are not independent."
+    )
+    assert interval_sentences([fine]) == [from_visits]
+    assert interval_sentences([few, fine, all_edge]) == [
+        from_visits,
+        "No interval within 16 px: 1 new sources within, in 1 units: too few for an interval.",
+        "No interval within 2000 px: no interior.",
+    ]
+    assert interval_sentences([all_edge, all_edge]) == ["No intervals: no interior."]
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("simulated") / "small"
+    simulate(folder, preset="small", src_catalogs="none")
+    return {name: folder / name for name in ("Apr2020", "May2020", "Jun2020")}
+
+
+def test_json_holds_every_number_of_a_cell(simulated: dict[str, Path], tmp_path: Path) -> None:
+    with hitsduck.open_reruns(simulated) as reruns:
+        pair = ("Apr2020", "May2020")
+        path = write_report(reruns, tmp_path / "report.json", compare=pair)
+        comparison = reruns.compare(*pair)
+        measured = comparison.edges(within_px=32.0)
+        (new,) = comparison.right_only.sort(
+            "psf_snr", "diaSourceId", descending=[True, False], nulls_last=True
+        )[:1].rows(named=True)
+    assert measured is not None
+    sections = {s["name"]: s["parts"] for s in json.loads(path.read_text("utf-8"))["sections"]}
+    excess, distances = (part for part in sections["edges"] if part["kind"] == "table")
+    (row,) = (row for row in excess["rows"] if row[0] == 32.0)
+    assert row[-1] == [measured.ci_low, measured.ci_high]
+    assert [row[0] for row in distances["rows"]][:2] == [[0.0, 32.0], [32.0, 64.0]]
+    strongest = sections["strongest"][0]
+    assert strongest["rows"][0][:5] == [
+        str(new["diaSourceId"]),
+        new["visit"],
+        new["detector"],
+        [new["ra"], new["dec"]],
+        [new["x"], new["y"]],
+    ]
+    assert set(strongest["links"][0][-1]) == {"SIMBAD", "Aladin"}
+    assert f"{new['ra']:.6f}%20" in strongest["links"][0][-1]["SIMBAD"]
+    (frame,) = (part for part in sections["detectors"] if part["name"] == "detector-frame")
+    assert "more than 5,000" in frame["data"]["not_listed"]
+    good = [row[2] for row in sections["counts"][0]["rows"]]
+    assert [row["n"] for row in frame["data"]["totals"]] == good
+
+
+def test_findings_tell_every_step_of_a_series(simulated: dict[str, Path]) -> None:
+    with hitsduck.open_reruns(simulated) as reruns:
+        n = {row["rerun"]: row["n_good_dia_sources"] for row in reruns.counts()}
+        last = compose(reruns)
+        first = compose(reruns, compare=("Apr2020", "May2020"))
+    april, may, june = n.values()
+    steps = (
+        f"Step by step, good sources net: Apr2020 to May2020 {may - april:+,} "
+        f"({may / april - 1:+.1%}); May2020 to Jun2020 {june - may:+,} ({june / may - 1:+.1%})."
+    )
+    assert may - april > june - may
+    assert last.findings[1] == first.findings[1] == steps
+    assert last.findings[2].startswith(
+        "Only May2020 to Jun2020 is compared source by source below. "
+        "The largest step is another, Apr2020 to May2020. "
+    )
+    assert first.findings[2].startswith("Only Apr2020 to May2020 is compared")
+    assert "largest" not in first.findings[2]
+    for page in (first, last):
+        assert "--compare LEFT RIGHT" in page.findings[2]
+
+
+def test_long_series_name_their_largest_steps(pair: dict[str, Path]) -> None:
+    many = {f"r{i}": pair["after" if i in (1, 2, 3) else "before"] for i in range(10)}
+    with hitsduck.open_reruns(many, instrument="DECam") as reruns:
+        findings = compose(reruns).findings
+    assert findings[1].startswith(
+        "Step by step, the 6 largest of 9, good sources net: r0 to r1 +1 (+25.0%); r1 to r2 +0"
+    )
+    assert "r3 to r4 -1 (-20.0%)" in findings[1]
+
+
+def test_commands_compare_the_pair_that_is_asked_for(
+    simulated: dict[str, Path], tmp_path: Path
+) -> None:
+    arguments = [f"{name}={path}" for name, path in simulated.items()]
+    out = {name: str(tmp_path / name) for name in ("report.json", "chart.json")}
+    pair = ("--compare", "Apr2020", "May2020", "--output")
+    run = CliRunner().invoke
+    done = run(cli, ["report", *arguments, *pair, out["report.json"]])
+    assert done.exit_code == 0, done.output
+    told = json.loads(Path(out["report.json"]).read_text("utf-8"))
+    assert told["verdict"].startswith("Apr2020 to May2020: ")
+    done = run(cli, ["chart", "edge_distances", *arguments, *pair, out["chart.json"]])
+    assert done.exit_code == 0, done.output
+    with hitsduck.open_reruns(simulated) as reruns:
+        drawn = reruns.chart("edge_distances", compare=("Apr2020", "May2020")).to_dict()
+    saved = json.loads(Path(out["chart.json"]).read_text("utf-8"))
+    assert saved["description"] == drawn["description"]
+
+
 @pytest.mark.parametrize("form", ["md", "json"])
 def test_report_in_other_forms_holds_the_same_numbers(
     pair: dict[str, Path], tmp_path: Path, form: str
 ) -> None:
-    with hitsduck.open_reruns({SCRIPT: pair["before"], "after": pair["after"]}) as reruns:
+    paths = {SCRIPT: pair["before"], "after": pair["after"]}
+    with hitsduck.open_reruns(paths, instrument="DECam") as reruns:
         text = write_report(reruns, tmp_path / f"report.{form}").read_text(encoding="utf-8")
     if form == "md":
         assert "<script" not in text
         assert "| after | 6 (+2 (+50.0%)) | 5 (+1 (+25.0%)) |" in text
+        assert text.count("[SIMBAD](https://simbad.cds.unistra.fr/") == 3
     else:
         counts = json.loads(text)["sections"][0]["parts"][0]
         assert [row[1:3] for row in counts["rows"]] == [[4, 4], [6, 5]]
@@ -508,6 +626,73 @@ def test_tables_sort_by_their_numbers(browser: Any, pair: dict[str, Path], tmp_p
     assert browser.execute_script(names) == ["before", "after"]
     assert browser.execute_script(button + names) == ["before", "after"]
     assert browser.execute_script(button + names) == ["after", "before"]
+
+
+@pytest.mark.browser
+def test_tables_sort_by_distance_and_copy_what_they_show(
+    browser: Any, simulated: dict[str, Path], tmp_path: Path
+) -> None:
+    page_of(simulated, tmp_path, instrument=None, compare=("Apr2020", "May2020"))
+    opened(browser, tmp_path / "report.html")
+    found = """
+        const table = [...document.querySelectorAll("#edges table")].at(-1);
+        table.tHead.querySelector("button").click();
+        return [...table.tBodies[0].rows].map(row => row.cells[0].textContent)"""
+    up = browser.execute_script(found)
+    assert up[:4] == ["0 to 32", "32 to 64", "64 to 128", "128 to 256"]
+    assert browser.execute_script(found) == up[::-1]
+    copied, shown = browser.execute_script(
+        """const table = document.querySelector("#strongest table");
+        return [tableText(table), [3, 4].map(i => table.tBodies[0].rows[0].cells[i].innerText)]"""
+    )
+    assert copied.splitlines()[1].split("\t")[3:5] == shown
+    assert ", " in shown[0]
+
+
+@pytest.mark.browser
+def test_paper_shows_folded_tables_and_whole_words(
+    browser: Any, simulated: dict[str, Path], tmp_path: Path
+) -> None:
+    """Also where the page is printed without its script having unfolded them."""
+    page_of(simulated, tmp_path, instrument=None, compare=("Apr2020", "May2020"))
+    opened(browser, tmp_path / "report.html")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 673, "height": 1000, "deviceScaleFactor": 1, "mobile": False},
+    )
+    folded, broken, high = browser.execute_script(
+        """
+        const lines = (node, start, end) => {
+            const range = document.createRange();
+            range.setStart(node, start); range.setEnd(node, end);
+            return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size;
+        };
+        const broken = [];
+        for (const cell of document.querySelectorAll("#strongest th, #strongest td, #edges td")) {
+            const node = cell.firstChild;
+            if (!node || node.nodeType !== Node.TEXT_NODE) continue;
+            for (const word of node.data.matchAll(/\\S+/g)) {
+                if (lines(node, word.index, word.index + word[0].length) > 1) broken.push(word[0]);
+            }
+        }
+        return [
+            [...document.querySelectorAll("main section > details table")]
+                .map(table => table.getBoundingClientRect().height),
+            broken,
+            [...document.querySelectorAll("svg.marks")]
+                .filter(chart => chart.getBoundingClientRect().height > 500).length,
+        ]"""
+    )
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert len(folded) == 2
+    assert min(folded) > 100
+    assert broken == []
+    assert high == 0
+    unfold = "window.dispatchEvent(new Event('%s')); return document.querySelector('main details')"
+    assert browser.execute_script(unfold % "beforeprint" + ".open") is True
+    assert browser.execute_script(unfold % "afterprint" + ".open") is False
 
 
 # -- the demonstration -----------------------------------------------------------

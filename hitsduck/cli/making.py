@@ -14,6 +14,13 @@ import click
 from hitsduck.cli.app import cli
 from hitsduck.cli.options import busy, opened_reruns, opening_options, reruns_argument, where_option
 
+compare_option = click.option(
+    "--compare",
+    nargs=2,
+    metavar="LEFT RIGHT",
+    help="Names of the two reruns to compare; the last two by default.",
+)
+
 
 @cli.command()
 @reruns_argument
@@ -30,6 +37,7 @@ from hitsduck.cli.options import busy, opened_reruns, opening_options, reruns_ar
     help="By the suffix of the output where it is not given.",
 )
 @click.option("--title", help="Title of the page.")
+@compare_option
 @click.option("--radius-arcsec", type=float, default=0.5, show_default=True)
 @where_option
 @opening_options
@@ -38,6 +46,7 @@ def report(
     output: Path,
     form: str | None,
     title: str | None,
+    compare: tuple[str, str] | None,
     radius_arcsec: float,
     where: str | None,
     **options: Any,
@@ -50,6 +59,7 @@ def report(
             opened,
             output,
             title=title,
+            compare=compare,
             radius_arcsec=radius_arcsec,
             where=where,
             command=shlex.join(["hitsduck", *sys.argv[1:]]),
@@ -68,6 +78,7 @@ def report(
     help="File to write: .html, .png, .svg, .pdf or .json (Vega-Lite).",
 )
 @click.option("--rerun", help="The rerun that a chart of a single one shows; the last by default.")
+@compare_option
 @click.option("--all", "every", is_flag=True, help="Every source, not only good ones.")
 @click.option("--radius-arcsec", type=float, default=0.5, show_default=True)
 @click.option("--detector", type=int, help="For detector_frame: one CCD in place of all.")
@@ -79,6 +90,7 @@ def chart(
     reruns: Sequence[str],
     output: Path,
     rerun: str | None,
+    compare: tuple[str, str] | None,
     every: bool,
     radius_arcsec: float,
     detector: int | None,
@@ -86,7 +98,7 @@ def chart(
     where: str | None,
     **options: Any,
 ) -> None:
-    """Draw the chart NAME; those that compare take the last two reruns."""
+    """Draw the chart NAME."""
     from hitsduck import gallery
 
     gallery.picture(name)
@@ -94,6 +106,7 @@ def chart(
         drawn = opened.chart(
             name,
             rerun=rerun,
+            compare=compare,
             good=not every,
             radius_arcsec=radius_arcsec,
             detector=detector,

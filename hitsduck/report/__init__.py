@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,8 @@ _PICTURES = (
         ("sources_per_object", "objects_on_sky", "object_sources", "light_curve"),
     ),
 )
+#: Steps of a series that the findings name.
+_MOST_STEPS = 6
 #: Pictures that take two reruns.
 _COMPARING = ("sky_difference", "sky_overplot", "sky_zoom")
 
@@ -76,7 +79,8 @@ def write_report(
         What made the report, for its provenance.
     form : {"html", "md", "json", "pdf"}, optional
         By default by the file's suffix, HTML where it has none of these. The JSON holds
-        every number of the page; PDF needs a Chromium.
+        every number of the page, of a map of more than 5,000 bins the totals; PDF needs
+        a Chromium.
 
     Returns
     -------
@@ -137,7 +141,7 @@ def compose(
         integrity = pool.submit(lambda: reruns.integrity().rows())
         if problem is None:
             sections += _changes(wanted)
-            findings += comparing.findings(wanted)
+            findings += [*_steps(wanted, counts), *comparing.findings(wanted)]
             verdict = _verdict(wanted)
             wanted.forget()
         else:
@@ -229,6 +233,36 @@ def _count_findings(counts: Sequence[dict[str, Any]]) -> list[str]:
         if "good" not in name
     ]
     return [f"{last['rerun']} has {changes[0]} in {first['rerun']}, and {changes[1]}."]
+
+
+def _steps(wanted: Wanted, counts: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what every step of three or more reruns changed, and which one is shown.
+
+    Of the counts alone: only one step is compared source by source.
+    """
+    if len(counts) < 3:
+        return []
+    name, words = "n_good_dia_sources", "good sources"
+    steps = list(itertools.pairwise(counts))
+    shown = sorted(steps, key=lambda step: -abs(step[1][name] - step[0][name]))[:_MOST_STEPS]
+    told = "; ".join(
+        f"{old['rerun']} to {new['rerun']} {new[name] - old[name]:+,} "
+        f"({_growth(new[name], old[name])})"
+        for old, new in steps
+        if (old, new) in shown
+    )
+    which = "" if len(shown) == len(steps) else f", the {len(shown)} largest of {len(steps)}"
+    left, right = wanted.pair
+    n = {row["rerun"]: row[name] for row in counts}
+    before, after = shown[0][0]["rerun"], shown[0][1]["rerun"]
+    is_larger = abs(n[after] - n[before]) > abs(n[right] - n[left])
+    beside = f" The largest step is another, {before} to {after}." if is_larger else ""
+    return [
+        f"Step by step{which}, {words} net: {told}.",
+        f"Only {left} to {right} is compared source by source below.{beside} A step's net may "
+        "hide sources that came and others that went: --compare LEFT RIGHT (compare=) shows "
+        "another pair in detail.",
+    ]
 
 
 def _counts_section(wanted: Wanted, counts: Sequence[dict[str, Any]]) -> Section:

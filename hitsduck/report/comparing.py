@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -238,27 +239,50 @@ def edges_section(wanted: Wanted) -> Section:
                 number(edge.density_ratio_new),
                 number(edge.density_ratio_matched),
                 number(edge.excess_ratio),
-                Cell(
-                    "-"
-                    if edge.ci_low is None or edge.ci_high is None
-                    else f"{edge.ci_low:.2f} to {edge.ci_high:.2f}",
-                    edge.ci_low,
-                ),
+                _interval(edge),
             ]
             for edge in measured
         ],
     )
     parts: list[Part] = [*figures(wanted, ["edge_distances"]), table]
-    unit, reason = measured[0].resampling_unit, measured[0].reason
-    parts.append(
-        Text(f"No intervals: {reason}.")
-        if reason
-        else Text(
-            f"Intervals from resampling {many(measured[0].n_units)} {unit}s, for sources of one "
+    parts += [Text(words) for words in interval_sentences(measured)]
+    return Section("edges", "Distance to the edges", [*parts, *_edge_numbers(wanted)])
+
+
+def _interval(edge: EdgeExcess) -> Cell:
+    low, high = edge.ci_low, edge.ci_high
+    if low is None or high is None:
+        return Cell("-")
+    return Cell(f"{low:.2f} to {high:.2f}", low, values=(low, high))
+
+
+def interval_sentences(measured: Sequence[EdgeExcess]) -> list[str]:
+    """Return how the intervals came about, and for which distances there is none, and why.
+
+    Parameters
+    ----------
+    measured : sequence of EdgeExcess
+        Of one comparison, by distance.
+    """
+    told, without = [], [edge for edge in measured if edge.ci_low is None or edge.ci_high is None]
+    if len(without) < len(measured):
+        edge = next(edge for edge in measured if edge not in without)
+        unit = edge.resampling_unit
+        told.append(
+            f"Intervals from resampling {many(edge.n_units)} {unit}s, for sources of one "
             f"{unit} are not independent."
         )
-    )
-    return Section("edges", "Distance to the edges", [*parts, *_edge_numbers(wanted)])
+    distances: dict[str | None, list[str]] = {}
+    for edge in without:
+        distances.setdefault(edge.reason, []).append(f"{edge.within_px:g}")
+    for reason, within in distances.items():
+        why = f": {reason}" if reason else ""
+        told.append(
+            f"No intervals{why}."
+            if len(within) == len(measured)
+            else f"No interval within {' and '.join(within)} px{why}."
+        )
+    return told
 
 
 def _edge_numbers(wanted: Wanted) -> list[Part]:
@@ -268,7 +292,7 @@ def _edge_numbers(wanted: Wanted) -> list[Part]:
     for part in binned.partition_by("edge_low_px", maintain_order=True):
         by_kind = {row["kind"]: row for row in part.rows(named=True)}
         low, high = part["edge_low_px", "edge_high_px"].row(0)
-        cells = [Cell(f"{low:g} to {high:g}", low)]
+        cells = [Cell(f"{low:g} to {high:g}", low, values=(low, high))]
         for kind in chartdata.KINDS:
             cells += _edge_cells(by_kind.get(kind))
         rows.append(cells)
@@ -434,8 +458,8 @@ def _source_row(row: dict[str, Any]) -> list[Cell]:
         Cell(str(row["diaSourceId"])),
         Cell(str(row["visit"]), row["visit"]),
         Cell(str(row["detector"]), row["detector"]),
-        Cell(f"{ra:.5f}, {dec:+.5f}" if has_sky else "-", ra),
-        Cell(f"{x:.0f}, {y:.0f}" if has_pixel else "-", x),
+        Cell(f"{ra:.5f}, {dec:+.5f}", ra, values=(ra, dec)) if has_sky else Cell("-"),
+        Cell(f"{x:.0f}, {y:.0f}", x, values=(x, y)) if has_pixel else Cell("-"),
         number(row["psfFlux"], ",.0f"),
         number(row["psf_snr"], ",.1f"),
         Cell(row["why"] or ""),

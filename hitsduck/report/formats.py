@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from hitsduck.errors import OutputError
-from hitsduck.page import Facts, Figure, Page, Part, Section, Table, Text, html
+from hitsduck.page import Cell, Facts, Figure, Page, Part, Section, Table, Text, html
 
 FORMS = ("html", "md", "json", "pdf")
 #: Suffixes of HTML, beside none at all.
@@ -54,11 +56,16 @@ def rendered(page: Page, form: str) -> str | bytes:
         return markdown(page)
     if form == "json":
         return json.dumps(as_dict(page), indent=1, ensure_ascii=False, default=str) + "\n"
-    return pdf(html(page)) if form == "pdf" else html(page)
+    return pdf(html(page, is_unfolded=True)) if form == "pdf" else html(page)
 
 
 def as_dict(page: Page) -> dict[str, Any]:
-    """Return every number of a page: its findings, tables, and the data of its charts."""
+    """Return every number of a page: its findings, tables, and the data of its charts.
+
+    A cell that shows several numbers (an interval, a position) is a list of them, one
+    that shows none where a number belongs is null. Of a map of very many bins, which is
+    a picture, there are totals; see `_numbers`.
+    """
     return {
         "title": page.title,
         "verdict": page.verdict,
@@ -92,23 +99,45 @@ def _part(part: Part) -> dict[str, Any]:
             "kind": part.kind,
             "caption": part.caption,
             "columns": [column.title for column in part.columns],
-            "rows": [
-                [cell.text if cell.value is None else cell.value for cell in row]
-                for row in part.rows
-            ],
+            "rows": [[_value(cell) for cell in row] for row in part.rows],
             "notes": [[cell.note for cell in row] for row in part.rows],
+            "links": [[dict(cell.links) for cell in row] for row in part.rows],
         }
-    data = part.data
-    numbers: Any = None
-    if data is not None:
-        is_small = data.height <= _MOST_ROWS
-        numbers = data.to_dicts() if is_small else {"n_rows": data.height, "columns": data.columns}
     return {
         "kind": part.kind,
         "name": part.name,
         "caption": part.caption,
         "alternative": part.alternative,
-        "data": numbers,
+        "data": None if part.data is None else _numbers(part.data),
+    }
+
+
+def _value(cell: Cell) -> Any:
+    if cell.values:
+        return list(cell.values)
+    if cell.value is not None:
+        return cell.value
+    return None if cell.text == "-" else cell.text
+
+
+def _numbers(data: pl.DataFrame) -> list[dict[str, Any]] | dict[str, Any]:
+    """Return the rows behind a chart; of a map of very many bins what they add up to.
+
+    Its totals are the bins and the sum of their ``n``, of every rerun.
+    """
+    if data.height <= _MOST_ROWS:
+        return data.to_dicts()
+    by = [name for name in ("rerun",) if name in data.columns]
+    sums = [pl.len().alias("n_bins")]
+    if "n" in data.columns:
+        sums.append(pl.col("n").sum())
+    totals = data.group_by(by, maintain_order=True).agg(sums) if by else data.select(sums)
+    return {
+        "not_listed": f"{data.height:,} bins of a picture, more than {_MOST_ROWS:,}; "
+        "chart_data in Python returns them all",
+        "n_rows": data.height,
+        "columns": data.columns,
+        "totals": totals.to_dicts(),
     }
 
 
@@ -144,12 +173,9 @@ def _markdown_section(section: Section) -> list[str]:
 
 
 def _markdown_table(table: Table) -> list[str]:
-    heads = [_cell(column.title) for column in table.columns]
+    heads = [_plain(column.title) for column in table.columns]
     rules = ["---:" if column.is_number else "---" for column in table.columns]
-    rows: list[Sequence[str]] = [
-        [_cell(cell.text + (f" ({cell.note})" if cell.note else "")) for cell in row]
-        for row in table.rows
-    ]
+    rows: list[Sequence[str]] = [[_cell(cell) for cell in row] for row in table.rows]
     lines = [f"| {' | '.join(row)} |" for row in (heads, rules, *rows)]
     return [_plain(table.caption), "", *lines]
 
@@ -162,8 +188,9 @@ def _plain(text: str) -> str:
     return " ".join(escaped.split())
 
 
-def _cell(text: str) -> str:
-    return _plain(text)
+def _cell(cell: Cell) -> str:
+    words = _plain(cell.text + (f" ({cell.note})" if cell.note else ""))
+    return " ".join([*([words] if words else []), *(f"[{_plain(w)}]({u})" for w, u in cell.links)])
 
 
 def pdf(page: str) -> bytes:

@@ -26,16 +26,19 @@ const valueOf = (row, column) => {
   return cell.dataset.value ?? cell.textContent.trim();
 };
 
+const isNumber = (text) => text !== "" && !Number.isNaN(Number(text));
+
 const compareCells = (a, b) => {
-  const [x, y] = [Number(a), Number(b)];
-  const numbers = a !== "" && b !== "" && !Number.isNaN(x) && !Number.isNaN(y);
-  return numbers ? x - y : String(a).localeCompare(String(b));
+  // What is not known ("-") comes before any number.
+  if (isNumber(a) !== isNumber(b)) return isNumber(a) ? 1 : -1;
+  return isNumber(a) ? Number(a) - Number(b) : a.localeCompare(b);
 };
 
+const copied = (cell) =>
+  cell.dataset.copy ?? cell.dataset.value ?? cell.innerText.trim().replace(/\s*\n\s*/g, "; ");
+
 const tableText = (table) =>
-  [...table.rows]
-    .map((row) => [...row.cells].map((cell) => cell.dataset.value ?? cell.innerText.trim()).join("\t"))
-    .join("\n");
+  [...table.rows].map((row) => [...row.cells].map(copied).join("\t")).join("\n");
 
 const copyText = async (text) => {
   try {
@@ -69,6 +72,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+
+// On paper nothing can be unfolded.
+const folded = [];
+window.addEventListener("beforeprint", () => {
+  folded.push(...document.querySelectorAll("main details:not([open])"));
+  for (const details of folded) details.open = true;
+});
+window.addEventListener("afterprint", () => {
+  for (const details of folded.splice(0)) details.open = false;
+});
 
 for (const table of document.querySelectorAll("table")) {
   const button = document.createElement("button");
