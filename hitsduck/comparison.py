@@ -375,15 +375,15 @@ class Comparison:
             ``same_file``, ``coverage`` (``left_only``, ``right_only``: images;
             ``n_sources_left_only``, ``n_sources_right_only``: the part of n_left_only
             and n_right_only on them), ``edge`` (see `edges`; None where the geometry
-            is not known), ``edge_problem``, ``n_presumed_images`` (`presumed_images`),
-            ``radius_px``, ``n_left_unusable``,
+            is not known), ``edge_problem`` (why there is no edge, or no interval of it),
+            ``n_presumed_images`` (`presumed_images`), ``radius_px``, ``n_left_unusable``,
             ``n_right_unusable``, ``good``, ``where``, ``left_path``, ``right_path``.
         """
         edge = self.edges(within_px=within_px)
         return self.counts() | {
             "coverage": coverage_counts(self._coverage),
             "edge": None if edge is None else edge.to_dict(),
-            "edge_problem": self.edge_problem,
+            "edge_problem": self.edge_problem if edge is None else edge.reason,
             "n_presumed_images": self.presumed_images.height,
             "radius_px": self.radius_px,
             "n_left_unusable": self.n_left_unusable,

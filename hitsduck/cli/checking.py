@@ -60,12 +60,19 @@ def integrity(reruns: Sequence[str], as_json: bool, **options: Any) -> None:
 
 
 def _reasons(found: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Return {why a check could not be made, or what to know of it: checks}."""
-    reasons: dict[str, list[str]] = {}
+    """Return {why a check could not be made, or what to know of it: checks}.
+
+    A check names its reruns where the reason is not that of all.
+    """
+    n_reruns = len({row["rerun"] for row in found})
+    of_checks: dict[tuple[str, str], list[str]] = {}
     for row in found:
         if row["reason"]:
-            checks = reasons.setdefault(row["reason"], [])
-            checks += [row["check"]] if row["check"] not in checks else []
+            of_checks.setdefault((row["reason"], row["check"]), []).append(row["rerun"])
+    reasons: dict[str, list[str]] = {}
+    for (reason, check), names in of_checks.items():
+        whose = "" if len(names) == n_reruns else f" of {', '.join(names)}"
+        reasons.setdefault(reason, []).append(check + whose)
     return reasons
 
 

@@ -204,6 +204,8 @@ def _print_summary(comparison: Comparison, summary: dict[str, Any]) -> None:
     interval = (
         f" (95% interval {edge['ci_low']:.3g} to {edge['ci_high']:.3g})"
         if edge["ci_low"] is not None
+        else f" (no interval: {summary['edge_problem']})"
+        if summary["edge_problem"]
         else ""
     )
     ratio = "not defined" if edge["excess_ratio"] is None else f"{edge['excess_ratio']:.3g}"
@@ -298,7 +300,9 @@ def explain(
         f"\n{n_causes:,} of {frame.height:,} values are causes, with a false discovery rate "
         f"of {explanation.alpha:.0%}{hidden}\n"
         "share: of the whole change; excess: over a proportional change, with its standard "
-        "error; q: false discovery rate"
+        "error; q: false discovery rate of an excess larger than "
+        f"{explanation.margin}\n"
+        "small: surely an excess, but not surely larger than that, which is what q and p test"
     )
     click.echo(footer)
 
@@ -319,7 +323,13 @@ def _explained_row(row: dict[str, Any]) -> list[str]:
         _rounded(row["excess"], f"+,.{digits}f"),
         _rounded(error, f",.{digits}f"),
         _probability(row["q_value"]),
-        "cause" if row["is_cause"] else f"follows {follows}" if follows else "",
+        "cause"
+        if row["is_cause"]
+        else f"follows {follows}"
+        if follows
+        else "small"
+        if row["is_small"]
+        else "",
     ]
 
 
