@@ -2,7 +2,8 @@
 
 SIMULATED holds the three reruns of the preset hits2015 at full size, as ``hitsduck simulate
 SIMULATED`` writes them; APDBS the two real files. Writes ``docs/images/gallery/`` and
-``docs/gallery.md``; without folders the page alone. Needs the extra ``docs``.
+``docs/gallery.md``; without folders the page alone, and ``-`` for a folder leaves its
+pictures as they are. Needs the extra ``docs``.
 """
 
 from __future__ import annotations
@@ -32,17 +33,6 @@ COMPARING = (
     "sky_difference",
     "sky_overplot",
     "sky_zoom",
-)
-#: Where the few sources of the real pair show something that the simulated ones do not.
-ALSO_REAL = (
-    "counts",
-    "edge_distances",
-    "matched_pairs",
-    "sky_zoom",
-    "detector_density",
-    "flags",
-    "distributions",
-    "light_curve",
 )
 
 
@@ -126,14 +116,14 @@ REAL = Origin(
     folder="real",
     title="Real",
     text="Two APDBs that pipelines of 2023 and 2024 left of the same visits of an LSST simulation: "
-    "a few hundred sources on two CCDs. The charts to which few sources make a difference.",
+    "a few hundred sources on two CCDs.",
     files={
         "imsim-2023": "imsim-2023-packed.sqlite3",
         "imsim-2024": "imsim-2024-schema-0.1.1.sqlite3",
     },
     compared=("imsim-2023", "imsim-2024"),
     instrument="LSSTCam-imSim",
-    charts=ALSO_REAL,
+    charts=tuple(gallery.CHARTS),
 )
 
 
@@ -163,9 +153,9 @@ def page() -> str:
 
 def main() -> None:
     """Draw, and write the page."""
-    folders = [Path(argument) for argument in sys.argv[1:]]
-    for origin, below in zip((SIMULATED, REAL), folders, strict=False):
-        origin.draw(below)
+    for origin, below in zip((SIMULATED, REAL), sys.argv[1:], strict=False):
+        if below != "-":
+            origin.draw(Path(below))
     PAGE.write_text(page(), encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from hitsduck import chartdata, charts
 from hitsduck.charts.theme import AnyChart
-from hitsduck.errors import OutputError, QueryError, ResultNotFoundError
+from hitsduck.errors import OutputError, QueryError
 
 if TYPE_CHECKING:
     from hitsduck.comparison import Comparison
@@ -36,6 +36,9 @@ class Wanted:
         The one that charts of a single rerun show; the last by default.
     compare : pair of str or None
         The two that are compared; the last two by default.
+    over : sequence of str or None
+        Two reruns or more that ``sky_overplot`` and ``sky_zoom`` draw over each other; by
+        default those that are compared, and of `chart` all, if no `compare` is given.
     radius_arcsec : float
     good : bool
         Good sources, and objects with at least one.
@@ -43,6 +46,9 @@ class Wanted:
         One expression on ``dia_source``.
     detector : int or None
         For ``detector_frame``: only this one, else all stacked.
+    table : {"sources", "objects"} or None
+        What the maps of the sky show; by default ``sky_map`` and ``sky_difference`` show
+        sources, ``sky_overplot`` and ``sky_zoom`` objects.
     window : (float, float, float, float) or None
         For ``sky_zoom``: lowest and highest ra, lowest and highest dec (deg).
     object_id : int or None
@@ -53,10 +59,12 @@ class Wanted:
     reruns: Reruns
     rerun: str | None = None
     compare: Sequence[str] | None = None
+    over: Sequence[str] | None = None
     radius_arcsec: float = 0.5
     good: bool = True
     where: str | None = None
     detector: int | None = None
+    table: str | None = None
     window: Sequence[float] | None = None
     object_id: int | None = None
 
@@ -89,6 +97,21 @@ class Wanted:
         if len(names) < 2:
             raise QueryError("only one rerun was given; this compares two: name a second one")
         return names[-2], names[-1]
+
+    @property
+    def several(self) -> list[str]:
+        """The reruns that are drawn over each other, two or more.
+
+        Raises
+        ------
+        QueryError
+            There is only one, or `over` names no two.
+        """
+        if self.over is None:
+            return list(self.pair)
+        if isinstance(self.over, str) or len(set(self.over)) < 2:
+            raise QueryError(f"over is {self.over!r}; it names two reruns or more")
+        return list(self.over)
 
     @cached_property
     def comparison(self) -> Comparison:
@@ -123,38 +146,38 @@ class Wanted:
         """The corners of the detectors."""
         return chartdata.detector_outlines(self.reruns, self.name)
 
+    @property
+    def points(self) -> str:
+        """What ``sky_overplot`` and ``sky_zoom`` show."""
+        return self.table or "objects"
+
+    @property
+    def binned(self) -> str:
+        """What ``sky_map`` and ``sky_difference`` show."""
+        return self.table or "sources"
+
     @cached_property
     def zoomed(self) -> tuple[float, float, float, float]:
         """The window of ``sky_zoom``."""
         if self.window is not None:
             low, high, bottom, top = self.window
             return low, high, bottom, top
-        n_points = sum(
-            row["n_good_dia_objects" if self.good else "n_dia_objects"]
-            for row in self.reruns.counts(where=self.where).rows()
-        )
+        column = f"n_good_dia_{self.points}" if self.good else f"n_dia_{self.points}"
+        n_points = sum(row[column] for row in self.reruns.counts(where=self.where).rows())
         return chartdata.middle_window(self.panels, n_points=n_points)
 
     @cached_property
-    def object(self) -> int:
+    def object(self) -> int | None:
         """The object of ``object_sources`` and ``light_curve``.
 
-        Raises
-        ------
-        ResultNotFoundError
-            None was named, and there is none whose sources are all good.
+        None where none was named, and there is none whose sources are all good.
         """
         if self.object_id is not None:
             return self.object_id
         best = chartdata.objects_on_sky(
             self.reruns, self.name, min_sources=1, most=1, where=self.where
         )
-        if best.is_empty():
-            raise ResultNotFoundError(
-                f"rerun {self.name!r} has no object all of whose sources are good; name one "
-                "(object_id=, --object)"
-            )
-        return int(best["id"][0])
+        return None if best.is_empty() else int(best["id"][0])
 
 
 @dataclass(frozen=True)
@@ -176,10 +199,23 @@ class Picture:
     draw: Callable[[pl.DataFrame, Wanted], AnyChart] = field(repr=False)
 
 
-def _both(w: Wanted, table: str) -> pl.DataFrame:
+def _on_sky(w: Wanted, names: Sequence[str], table: str) -> pl.DataFrame:
     return chartdata.sky_map(
-        w.reruns, w.pair, panels=w.panels, table=table, good=w.good, where=w.where
+        w.reruns, names, panels=w.panels, table=table, good=w.good, where=w.where
     )
+
+
+def _of_object(
+    draw: Callable[[pl.DataFrame], AnyChart],
+) -> Callable[[pl.DataFrame, Wanted], AnyChart]:
+    def drawn(frame: pl.DataFrame, w: Wanted) -> AnyChart:
+        if w.object is None:
+            return charts.theme.empty(
+                f"{w.name} has no object all of whose sources are good; one can be named."
+            )
+        return draw(frame)
+
+    return drawn
 
 
 def _of_one(
@@ -230,27 +266,27 @@ CHARTS: dict[str, Picture] = {
     ),
     "sky_difference": Picture(
         "where on the sky two reruns differ",
-        lambda w: _both(w, "sources"),
+        lambda w: _on_sky(w, w.pair, w.binned),
         lambda frame, w: charts.sky_difference(
-            frame, panels=w.panels, left=w.pair[0], right=w.pair[1]
+            frame, panels=w.panels, left=w.pair[0], right=w.pair[1], what=w.binned
         ),
     ),
     "sky_overplot": Picture(
-        "objects of two reruns over each other on the sky",
-        lambda w: _both(w, "objects"),
-        lambda frame, w: charts.sky_overplot(frame, panels=w.panels),
+        "objects of two reruns or more over each other on the sky",
+        lambda w: _on_sky(w, w.several, w.points),
+        lambda frame, w: charts.sky_overplot(frame, panels=w.panels, what=w.points),
     ),
     "sky_zoom": Picture(
-        "objects of two reruns one by one in a small window of the sky",
+        "objects of two reruns or more one by one in a small window of the sky",
         lambda w: chartdata.sky_points(
-            w.reruns, w.pair, window=w.zoomed, good=w.good, where=w.where
+            w.reruns, w.several, window=w.zoomed, table=w.points, good=w.good, where=w.where
         ),
-        lambda frame, w: charts.sky_zoom(frame, window=w.zoomed),
+        lambda frame, w: charts.sky_zoom(frame, window=w.zoomed, what=w.points),
     ),
     "sky_map": Picture(
         "where on the sky the sources of a rerun lie",
-        lambda w: chartdata.sky_map(w.reruns, w.name, panels=w.panels, good=w.good, where=w.where),
-        lambda frame, w: charts.sky_map(frame, panels=w.panels),
+        lambda w: _on_sky(w, [w.name], w.binned),
+        lambda frame, w: charts.sky_map(frame, panels=w.panels, what=w.binned),
     ),
     "focal_plane": Picture(
         "where in the focal plane the sources of a rerun lie",
@@ -312,12 +348,12 @@ CHARTS: dict[str, Picture] = {
     "object_sources": Picture(
         "the sources of one object around it, and the size of the PSF",
         lambda w: chartdata.object_sources(w.reruns, w.object, w.name),
-        lambda frame, w: charts.object_sources(frame),
+        _of_object(charts.object_sources),
     ),
     "light_curve": Picture(
         "difference fluxes of one object over time",
         lambda w: chartdata.light_curve(w.reruns, w.object, w.name),
-        lambda frame, w: charts.light_curve(frame),
+        _of_object(charts.light_curve),
     ),
 }
 
@@ -345,8 +381,8 @@ def chart(reruns: Reruns, name: str, **options: Any) -> AnyChart:
     name : str
         Of `CHARTS`.
     **options
-        The attributes of `Wanted`: ``rerun``, ``compare``, ``radius_arcsec``, ``good``,
-        ``where``, ``detector``, ``window``, ``object_id``.
+        The attributes of `Wanted`: ``rerun``, ``compare``, ``over``, ``radius_arcsec``, ``good``,
+        ``where``, ``detector``, ``table``, ``window``, ``object_id``.
 
     Returns
     -------
@@ -382,6 +418,8 @@ def wanted_of(reruns: Reruns, options: dict[str, Any]) -> Wanted:
             f"a chart has no option {', '.join(unknown)}; there are: {', '.join(known)}"
         )
     wanted = Wanted(reruns, **options)
+    if wanted.compare is None and wanted.over is None and len(reruns.names) > 1:
+        wanted.over = reruns.names
     reruns.attached(wanted.name)  # a rerun that is not open is told before anything is asked
     return wanted
 

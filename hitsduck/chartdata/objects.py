@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 MOST_OBJECTS = 3_000
 #: Fewest sources of an object on the sky map, where objects have so many.
 USUAL_SOURCES = 15
+_OBJECT_SOURCES = {
+    "rerun": pl.String,
+    "object": pl.String,
+    "id": pl.String,
+    "visit": pl.String,
+    "east_arcsec": pl.Float64,
+    "north_arcsec": pl.Float64,
+    "is_good": pl.Boolean,
+    "psf_snr": pl.Float64,
+    "psf_fwhm_arcsec": pl.Float64,
+}
 _LIGHT_CURVE = {
     "rerun": pl.String,
     "object": pl.String,
@@ -95,13 +106,13 @@ def objects_on_sky(
     )
 
 
-def object_sources(reruns: Reruns, object_id: int, name: str | None = None) -> pl.DataFrame:
+def object_sources(reruns: Reruns, object_id: int | None, name: str | None = None) -> pl.DataFrame:
     """Return the sources of one object around it.
 
     Parameters
     ----------
-    object_id : int
-        Its diaObjectId.
+    object_id : int or None
+        Its diaObjectId; of None there is no row.
     name : str, optional
         The rerun; the last by default.
 
@@ -118,6 +129,8 @@ def object_sources(reruns: Reruns, object_id: int, name: str | None = None) -> p
         There is no such object.
     """
     (name,) = chosen(reruns, name or reruns.names[-1])
+    if object_id is None:
+        return pl.DataFrame(schema=_OBJECT_SOURCES)
     rerun = reruns[name]
     thing = rerun.object(object_id)
     columns = ["diaSourceId", "visit", "ra", "dec", "is_good", "psf_snr", "psf_fwhm_arcsec"]
@@ -137,13 +150,13 @@ def object_sources(reruns: Reruns, object_id: int, name: str | None = None) -> p
     )
 
 
-def light_curve(reruns: Reruns, object_id: int, name: str | None = None) -> pl.DataFrame:
+def light_curve(reruns: Reruns, object_id: int | None, name: str | None = None) -> pl.DataFrame:
     """Return the difference fluxes of one object, of its sources and forced ones.
 
     Parameters
     ----------
-    object_id : int
-        Its diaObjectId.
+    object_id : int or None
+        Its diaObjectId; of None there is no row.
     name : str, optional
         The rerun; the last by default.
 
@@ -160,6 +173,8 @@ def light_curve(reruns: Reruns, object_id: int, name: str | None = None) -> pl.D
         There is no such object.
     """
     (name,) = chosen(reruns, name or reruns.names[-1])
+    if object_id is None:
+        return pl.DataFrame(schema=_LIGHT_CURVE)
     rerun = reruns[name]
     rerun.object(object_id)
     shared = ["midpointMjdTai", "band", "psfFlux", "psfFluxErr"]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _FEWEST_BINS, _MOST_BINS = 100, 420
 _BINS_PER_ROOT = 2.2
 _MOST_PANELS = 6
+#: Of a panel at least, that one source alone has some sky around it.
+_LEAST_DEG = 1 / 60
 #: Points that are drawn one by one.
 MOST_POINTS = 4_000
 _POSITIONS = {"sources": "dia_source", "objects": "dia_object"}
@@ -70,7 +72,7 @@ def sky_panels(
     if window is not None:
         groups = pl.DataFrame([_window(window)], schema=_GROUP, orient="row")
     else:
-        groups = _groups(_boxes(reruns, wanted, where))
+        groups = _widened(_groups(_boxes(reruns, wanted, where)))
     middle = (pl.col("dec_low") + pl.col("dec_high")) / 2
     cos = middle.radians().cos().clip(0.01)
     height = pl.col("dec_high") - pl.col("dec_low")
@@ -356,6 +358,20 @@ def _groups(boxes: pl.DataFrame) -> pl.DataFrame:
         pl.col("ra_high") + margin,
         (pl.col("dec_low") - margin).clip(-90, 90),
         (pl.col("dec_high") + margin).clip(-90, 90),
+    )
+
+
+def _widened(groups: pl.DataFrame) -> pl.DataFrame:
+    """Return the groups, small ones widened on all sides to the least extent."""
+    middle = (pl.col("dec_low") + pl.col("dec_high")) / 2
+    cos = middle.radians().cos().clip(0.01)
+    wide = (_LEAST_DEG / cos - (pl.col("ra_high") - pl.col("ra_low"))).clip(0.0) / 2
+    high = (_LEAST_DEG - (pl.col("dec_high") - pl.col("dec_low"))).clip(0.0) / 2
+    return groups.with_columns(
+        pl.col("ra_low") - wide,
+        pl.col("ra_high") + wide,
+        (pl.col("dec_low") - high).clip(-90, 90),
+        (pl.col("dec_high") + high).clip(-90, 90),
     )
 
 

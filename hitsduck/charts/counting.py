@@ -33,6 +33,7 @@ def counts(frame: pl.DataFrame) -> theme.AnyChart:
         .then(pl.col("n") / pl.col("n_first") - 1)
         .alias("change_part"),
     )
+    most = theme.extreme(frame, "n", "max")
     base = alt.Chart(shown).encode(
         x=alt.X(
             "quantity:N",
@@ -42,7 +43,12 @@ def counts(frame: pl.DataFrame) -> theme.AnyChart:
             scale=alt.Scale(paddingInner=0.15, paddingOuter=0.1),
         ),
         xOffset=alt.XOffset("rerun:N", sort=names, scale=alt.Scale(paddingInner=0.08)),
-        y=alt.Y("n:Q", title="number", axis=alt.Axis(format=",d", tickCount=5)),
+        y=alt.Y(
+            "n:Q",
+            title="number",
+            scale=alt.Scale() if most else alt.Scale(domain=[0, 1]),
+            axis=alt.Axis(format=",d", tickCount=5, values=theme.whole_ticks(0, max(most, 1))),
+        ),
     )
     bars = base.mark_bar(cornerRadiusTopLeft=2, cornerRadiusTopRight=2).encode(
         color=alt.Color(

@@ -49,8 +49,9 @@ def sources_per_object(frame: pl.DataFrame) -> theme.AnyChart:
         "all": f"all objects ({theme.many(totals.get('all', 0))})",
         "good": f"good objects ({theme.many(totals.get('good', 0))})",
     }
-    most = int(theme.extreme(frame, "n_sources_to", "max"))
+    most = max(int(theme.extreme(frame, "n_sources_to", "max")), 1)
     is_wide = most > 150
+    fewest = 0 if theme.extreme(frame, "n_sources", "min") == 0 else 1
     shown = frame.select(
         pl.col("kind").replace_strict(labels, return_dtype=pl.String).alias("objects"),
         (pl.col("n_sources") - 0.5).clip(0.5 if is_wide else -0.5).alias("low"),
@@ -73,7 +74,7 @@ def sources_per_object(frame: pl.DataFrame) -> theme.AnyChart:
             "low:Q",
             title="sources of the object",
             scale=x_scale,
-            axis=alt.Axis(format=",d", grid=False, values=theme.whole_ticks(0.5, most)),
+            axis=alt.Axis(format=",d", grid=False, values=theme.whole_ticks(fewest, most)),
         ),
         x2="high:Q",
         y=count_axis("objects", "n_objects"),
@@ -123,6 +124,15 @@ def flags(frame: pl.DataFrame) -> theme.AnyChart:
     if kept.is_empty():
         return theme.empty("No flag is ever set.")
     names = frame["rerun"].unique(maintain_order=True).to_list()
+    if not theme.extreme(kept, "n_set", "max"):
+        n_sources = theme.extreme(
+            frame.group_by("rerun").agg(pl.max("n_dia_sources")), "n_dia_sources", "sum"
+        )
+        return theme.empty(
+            f"None of {ever.height} flags is set in any of {theme.many(n_sources)} DIA sources."
+            if n_sources
+            else "No DIA source that could have a flag."
+        )
     mark = pl.when(pl.col("is_bad")).then(pl.lit("✕ ")).otherwise(pl.lit(""))
     shown = (
         frame.drop("is_bad")
@@ -229,7 +239,7 @@ def distributions(frame: pl.DataFrame) -> theme.AnyChart:
 
 def _distribution(part: pl.DataFrame, quantity: str, names: list[str]) -> alt.Chart:
     scales = {
-        "flux": alt.Scale(type="symlog", constant=100, nice=False),
+        "flux": alt.Scale(type="symlog", constant=100, nice=False, **_flux_ends(part)),
         "magnitude": alt.Scale(zero=False, nice=False),
         "psf_snr": alt.Scale(type="log", nice=False),
     }
@@ -268,6 +278,19 @@ def _distribution(part: pl.DataFrame, quantity: str, names: list[str]) -> alt.Ch
         .properties(width=theme.WIDTH_PX, height=170)
     )
     return chart
+
+
+def _flux_ends(part: pl.DataFrame) -> dict[str, Any]:
+    """Return the ends of an axis of fluxes, where few of them lie between no two ticks."""
+    low, high = theme.extreme(part, "low", "min"), theme.extreme(part, "high", "max")
+    if sum(low <= tick <= high for tick in _FLUX_TICKS) >= 2:
+        return {}
+    return {
+        "domain": [
+            max((tick for tick in _FLUX_TICKS if tick <= low), default=low),
+            min((tick for tick in _FLUX_TICKS if tick >= high), default=high),
+        ]
+    }
 
 
 def _closed(part: pl.DataFrame) -> pl.DataFrame:

@@ -16,6 +16,8 @@ from hitsduck.charts import raster, theme
 _MAP_PX = 560
 #: Empty room around the focal plane, as a part of its size.
 _MARGIN = 0.02
+#: Of a larger part of the CCDs than this the map shows the whole focal plane.
+_FEW_DETECTORS = 0.2
 
 
 def focal_axes(
@@ -76,6 +78,9 @@ def focal_plane(frame: pl.DataFrame, *, outlines: pl.DataFrame) -> theme.AnyChar
     )
     scale = raster.CountScale.of(frame["n"])
     picture = grid.image(y_bin - y_first, x_bin - x_first, scale.index(frame["n"]))
+    n_detectors = outlines["detector"].n_unique()
+    outlines = _filled(outlines, x_bin, y_bin, size)
+    n_shown = outlines["detector"].n_unique()
     across, down, width, height = focal_axes(outlines)
     lines = (
         alt.Chart(outlines.drop("name").with_columns(pl.col("focal_x_mm", "focal_y_mm").round(3)))
@@ -100,8 +105,31 @@ def focal_plane(frame: pl.DataFrame, *, outlines: pl.DataFrame) -> theme.AnyChar
             f"Map of the focal plane: {theme.shown_of(shown, total)} sources of {name}, in bins "
             f"of {size:.2f} mm, at most {theme.extreme(frame, 'n', 'max'):,.0f} in one, over the "
             "CCD outlines."
+            + (
+                f" Shown are only the CCDs with sources, {n_shown} of {n_detectors}."
+                if n_shown < n_detectors
+                else ""
+            )
         ),
     )
+
+
+def _filled(
+    outlines: pl.DataFrame, x_bin: pl.Series, y_bin: pl.Series, size: float
+) -> pl.DataFrame:
+    """Return the outlines of the CCDs that hold bins, where these are few; else all."""
+    x, y = (((bins + 0.5) * size).to_numpy() for bins in (x_bin, y_bin))
+    kept = []
+    for (detector,), corners in outlines.group_by("detector", maintain_order=True):
+        (x_low, x_high), (y_low, y_high) = (
+            [theme.extreme(corners, column, end) for end in theme.ENDS]
+            for column in ("focal_x_mm", "focal_y_mm")
+        )
+        if ((x >= x_low) & (x <= x_high) & (y >= y_low) & (y <= y_high)).any():
+            kept.append(detector)
+    if not kept or len(kept) > _FEW_DETECTORS * outlines["detector"].n_unique():
+        return outlines
+    return outlines.filter(pl.col("detector").is_in(kept))
 
 
 def detector_density(

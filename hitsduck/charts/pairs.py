@@ -11,6 +11,18 @@ from hitsduck.charts import raster, theme
 from hitsduck.charts.focal_plane import focal_axes
 from hitsduck.wording import phrase
 
+#: What a value of an explanation is, and its colour; the last ones say why it is no cause.
+_KINDS = {
+    "cause": theme.VERMILLION,
+    "follows from a cause": "#e8b48a",
+    "significant, but no cause of its own": theme.PURPLE,
+    "not zero, but too small to matter": "#8fb8d6",
+    "not more than chance": "#b9c0c7",
+    "chance cannot be told": "#a7b0b8",
+}
+_NORMAL_95 = 1.96
+#: The false discovery rate of `hitsduck.explanation.explain`.
+_ALPHA = 0.05
 _STATUS_COLOURS = {"matched": theme.BLUE, "new": theme.VERMILLION, "gone": theme.GREEN}
 
 
@@ -84,7 +96,10 @@ def matched_pairs(frame: pl.DataFrame) -> theme.AnyChart:
 
 
 def explanation(frame: pl.DataFrame, *, most: int = 15) -> theme.AnyChart:
-    """Draw what the change is made of, the largest excess first, causes marked.
+    """Draw what the change is made of by rank, causes marked, with 95% intervals.
+
+    A value whose interval leaves out zero need not be significant: that is tested
+    against the least excess that matters (`hitsduck.explanation.explain`), not zero.
 
     Parameters
     ----------
@@ -100,15 +115,27 @@ def explanation(frame: pl.DataFrame, *, most: int = 15) -> theme.AnyChart:
     tested = frame.filter(pl.col("excess").is_finite())
     if tested.is_empty():
         return theme.empty("Nothing to explain: no source changed.")
+    if tested.filter((pl.col("change") != 0) | (pl.col("excess") != 0)).is_empty():
+        return theme.empty(
+            f"Nothing to explain: none of {theme.many(tested.height)} values has more or fewer "
+            "sources."
+        )
     kept = tested.sort("rank").head(most)
+    error = pl.col("error").fill_null(0).fill_nan(0)
+    names = list(_KINDS)
     kind = (
         pl.when("is_cause")
-        .then(pl.lit("cause"))
+        .then(pl.lit(names[0]))
         .when(pl.col("consequence_of").is_not_null())
-        .then(pl.lit("follows from a cause"))
-        .otherwise(pl.lit("not more than chance"))
+        .then(pl.lit(names[1]))
+        .when(pl.col("p_value").is_null())
+        .then(pl.lit(names[5]))
+        .when(pl.col("q_value") < _ALPHA)
+        .then(pl.lit(names[2]))
+        .when(pl.col("excess").abs() > _NORMAL_95 * error)
+        .then(pl.lit(names[3]))
+        .otherwise(pl.lit(names[4]))
     )
-    error = pl.col("error").fill_null(0).fill_nan(0)
     words = [
         f"{row['rank']}. {phrase(row['dimension'], row['value'])}"
         for row in kept.iter_rows(named=True)
@@ -118,13 +145,14 @@ def explanation(frame: pl.DataFrame, *, most: int = 15) -> theme.AnyChart:
         "change",
         pl.col("excess").round(2),
         pl.col("expected").round(2),
-        (pl.col("excess") - 1.96 * error).round(2).alias("low"),
-        (pl.col("excess") + 1.96 * error).round(2).alias("high"),
+        (pl.col("excess") - _NORMAL_95 * error).round(2).alias("low"),
+        (pl.col("excess") + _NORMAL_95 * error).round(2).alias("high"),
         (100 * pl.col("share_of_change")).round(2).alias("share"),
         kind.alias("kind"),
     )
     order = shown["label"].to_list()
-    kinds = ["cause", "follows from a cause", "not more than chance"]
+    present = set(shown["kind"])
+    kinds = [name for name in _KINDS if name in present]
     y = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=330, grid=False))
     base = alt.Chart(shown)
     bars = base.mark_bar(height={"band": 0.6}).encode(
@@ -132,29 +160,35 @@ def explanation(frame: pl.DataFrame, *, most: int = 15) -> theme.AnyChart:
         x=alt.X(
             "excess:Q",
             title="sources more than its share of the change",
-            axis=alt.Axis(format=",d"),
+            axis=alt.Axis(format=",d", labelFlush=False),
         ),
         color=alt.Color(
             "kind:N",
             title=None,
             sort=kinds,
-            scale=alt.Scale(domain=kinds, range=[theme.VERMILLION, "#e8b48a", "#b9c0c7"]),
-            legend=alt.Legend(orient="top", symbolType="square"),
+            scale=alt.Scale(domain=kinds, range=[_KINDS[name] for name in kinds]),
+            legend=alt.Legend(orient="top", symbolType="square", columns=3),
         ),
         tooltip=[
             alt.Tooltip("label:N", title="sources with"),
+            alt.Tooltip("kind:N"),
             alt.Tooltip("change:Q", format="+,", title="change"),
             alt.Tooltip("expected:Q", format="+,.1f", title="its share"),
             alt.Tooltip("excess:Q", format="+,.1f", title="excess"),
+            alt.Tooltip("low:Q", format="+,.1f", title="95% from"),
+            alt.Tooltip("high:Q", format="+,.1f", title="95% to"),
             alt.Tooltip("share:Q", format=".1f", title="percent of the change"),
         ],
     )
-    errors = base.mark_rule(color=theme.NEUTRAL, strokeWidth=1.5).encode(
-        y=y, x="low:Q", x2="high:Q"
+    told = shown.filter(pl.col("kind") != names[5])
+    errors = (
+        alt.Chart(told)
+        .mark_rule(color=theme.NEUTRAL, strokeWidth=1.5)
+        .encode(y=y, x="low:Q", x2="high:Q")
     )
     first = kept.row(0, named=True)
     return theme.finished(
-        alt.layer(bars, errors).properties(
+        alt.layer(bars, *([] if told.is_empty() else [errors])).properties(
             width=theme.WIDTH_PX - 240, height=max(26 * kept.height, 60)
         ),
         description=(
@@ -257,6 +291,12 @@ def dashboard(
         .sort("detector")
     )
     across, down, width, height = focal_axes(outlines, 340)
+    # None at all is pale, and one detector alone has no ends of its own.
+    ends: dict[str, Any] = {}
+    if not frame["n_new"].sum():
+        ends = {"domain": [0, 1]}
+    elif frame["detector"].n_unique() == 1:
+        ends = {"domainMin": 0}
     detectors = (
         counted("detector", source)
         .transform_aggregate(
@@ -282,7 +322,7 @@ def dashboard(
             color=alt.Color(
                 "density:Q",
                 title=["new per", "Mpx"],
-                scale=alt.Scale(range=list(raster.COUNT_RAMP), interpolate="rgb"),
+                scale=alt.Scale(range=list(raster.COUNT_RAMP), interpolate="rgb", **ends),
                 legend=alt.Legend(orient="right", gradientLength=140),
             ),
             opacity=alt.condition(picked["detector"], alt.value(1), alt.value(0.25)),

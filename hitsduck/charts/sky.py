@@ -41,7 +41,7 @@ def sky_map(frame: pl.DataFrame, *, panels: pl.DataFrame, what: str = "sources")
         return theme.empty(f"No {what} with a position on the sky.")
     scale = raster.CountScale.of(frame["n"])
     size = panels["bin_deg"][0]
-    legend = raster.count_legend(scale, [f"{what} in", f"{size * 60:.2g} arcmin"])
+    legend = raster.count_legend(scale, [f"{what} in", _angle(size)])
     palette = raster.ramp(raster.COUNT_RAMP)
     charts = _panels(frame, panels, lambda part: scale.index(part["n"]), palette, legend)
     name, shown, total = frame["rerun"][0], int(frame["n"].sum()), int(frame["n_total"][0])
@@ -167,7 +167,11 @@ def sky_difference(
                     domain=[-extent, 0, extent], range=[_LESS, _SAME, _MORE], interpolate="rgb"
                 ),
                 legend=alt.Legend(
-                    orient="right", gradientLength=180, labelExpr=_SIGNED, tickCount=5
+                    orient="right",
+                    gradientLength=180,
+                    labelExpr=_SIGNED,
+                    tickCount=5,
+                    values=theme.whole_ticks(-extent, extent),
                 ),
             )
         )
@@ -177,7 +181,7 @@ def sky_difference(
         _panels(bins, panels, index, palette, legend),
         description=(
             f"Sky map of the difference in {what}, {right} minus {left}, in bins of "
-            f"{panels['bin_deg'][0] * 60:.1f} arcmin: more in {theme.many(more)} bins, fewer in "
+            f"{_angle(panels['bin_deg'][0])}: more in {theme.many(more)} bins, fewer in "
             f"{theme.many(fewer)}."
         ),
     )
@@ -286,13 +290,13 @@ def _axes(panel: dict[str, Any], px_per_deg: float) -> _Layout:
         "axis": alt.Axis(
             grid=False,
             tickCount=max(2, round(width / 80)),
-            labelExpr="format((datum.value % 360 + 360) % 360, '~r')",
+            labelExpr="format((datum.value % 360 + 360) % 360, '.9~r')",
         ),
     }
     dec = {
         "title": "dec (deg)",
         "scale": alt.Scale(domain=[panel["dec_low"], panel["dec_high"]], nice=False, zero=False),
-        "axis": alt.Axis(grid=False, tickCount=max(2, round(height / 60)), format="~r"),
+        "axis": alt.Axis(grid=False, tickCount=max(2, round(height / 60)), format=".9~r"),
     }
     return ra, dec, max(round(width), 20), max(round(height), 20)
 
@@ -362,6 +366,11 @@ def _category_legend(categories: Sequence[str], shades: Sequence[str]) -> alt.Ch
         )
     )
     return legend
+
+
+def _angle(degrees: float) -> str:
+    """Return the size of a bin in the unit in which it is a handy number."""
+    return f"{degrees * 60:.2g} arcmin" if degrees * 60 >= 0.1 else f"{degrees * 3600:.2g} arcsec"
 
 
 def _told(panels: pl.DataFrame) -> str:

@@ -11,7 +11,11 @@ import polars as pl
 
 from hitsduck.charts import raster, theme
 
-_TILE_PX = 62
+#: Tiles are of this size, and larger where so few of them would fill no width.
+_TILE_PX, _FEW_TILES_PX = 62, 480
+_MOST_TILE_PX = 240
+#: Points of so few visits are large.
+_FEW_VISITS = 20
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 
 
@@ -66,10 +70,10 @@ def visits(frame: pl.DataFrame) -> theme.AnyChart:
         y_title = title or ("sources per deg²" if has_density else "sources")
         points = (
             alt.Chart(shown.filter(pl.col(column).is_not_null()))
-            .mark_point(filled=True, size=24, opacity=1)
+            .mark_point(filled=True, size=24 if last > _FEW_VISITS else 70, opacity=1)
             .encode(
                 x=x if column == "median_seeing_arcsec" else _bare(x),
-                y=alt.Y(f"{column}:Q", title=y_title, scale=alt.Scale(zero=False)),
+                y=alt.Y(f"{column}:Q", title=y_title, scale=alt.Scale(zero=False, padding=6)),
                 color=alt.Color(
                     "rerun:N",
                     title=None,
@@ -297,6 +301,7 @@ def visit_grid(frame: pl.DataFrame) -> theme.AnyChart:
             ],
         )
     )
+    tile_px = min(max(_TILE_PX, _FEW_TILES_PX // n_across), _MOST_TILE_PX)
     n_visits, extent = int(frame["n_visits"][0]), frame["bin_deg"][0] * n_bins
     told = theme.shown_of(tiles.height, n_visits)
     return theme.finished(
@@ -308,9 +313,9 @@ def visit_grid(frame: pl.DataFrame) -> theme.AnyChart:
             words,
             raster.count_legend(scale, ["sources in", f"{frame['bin_deg'][0] * 60:.2g} arcmin"]),
         ).properties(
-            width=min(n_across * _TILE_PX, theme.WIDTH_PX),
+            width=min(n_across * tile_px, theme.WIDTH_PX),
             height=round(
-                min(n_across * _TILE_PX, theme.WIDTH_PX) / across / n_across * down * n_down
+                min(n_across * tile_px, theme.WIDTH_PX) / across / n_across * down * n_down
             ),
         ),
         description=(
