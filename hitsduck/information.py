@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from hitsduck import attaching, schema
@@ -11,6 +12,48 @@ from hitsduck.inspection import SIMULATED_MARK, ApdbFile
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
+
+
+class Information(list[dict[str, Any]]):
+    """What `Reruns.info` says of each rerun: a list that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        told = [_facts(info) for info in self]
+        names = "".join(f"<th>{escape(info['rerun'])}</th>" for info in self)
+        rows = "".join(
+            f"<tr><th>{name}</th>"
+            + "".join(f"<td>{escape(facts[name])}</td>" for facts in told)
+            + "</tr>"
+            for name in (told[0] if told else ())
+        )
+        return f"<table><tr><th>rerun</th>{names}</tr>{rows}</table>"
+
+
+def _facts(info: dict[str, Any]) -> dict[str, str]:
+    """Return what is worth reading of one rerun, as words; every one has the same names."""
+    unusable = {
+        "NULL flags": info["n_null_flags"],
+        "no usable position": info["n_bad_positions"],
+        "no visit or detector": info["n_null_visits"],
+        "no object": info["n_without_object"],
+    }
+    visits, detectors = info["visits"], info["detectors"]
+    times = info["first_mjd_tai"], info["last_mjd_tai"]
+    seeing = info["median_seeing_arcsec"]
+    return {
+        "file": info["path"],
+        "generation": f"{info['generation']} (schema {info['schema_version'] or 'not recorded'})",
+        "instrument": f"{info['instrument'] or 'not known'} ({info['instrument_found_by']})",
+        "good source": f"none of {', '.join(info['bad_flags'])} ({info['flag_set']})",
+        "rows": ", ".join(f"{table} {n:,}" for table, n in info["n_rows"].items()),
+        "visits": "not known" if visits is None else f"{len(visits):,}",
+        "detectors": "not known" if detectors is None else f"{len(detectors):,}",
+        "bands": ", ".join(info["bands"]) or "none",
+        "time (MJD, TAI)": "none" if times[0] is None else f"{times[0]:.5f} to {times[1]:.5f}",
+        "median seeing": "not known" if seeing is None else f"{seeing:.2f} arcsec",
+        "sources with": ", ".join(f"{name}: {n:,}" for name, n in unusable.items() if n) or "-",
+        "simulated": "yes, by hitsduck" if info["is_simulated"] else "no",
+    }
 
 
 def _is_simulated(file: RerunFile) -> bool:

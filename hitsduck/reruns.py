@@ -21,7 +21,7 @@ from hitsduck.cameras import Camera
 from hitsduck.complaints import explained
 from hitsduck.connection import Connection, Parameters, Tracer, translated
 from hitsduck.errors import BadValueError, HitsduckError, QueryError, RerunNameError
-from hitsduck.information import info_of
+from hitsduck.information import Information, info_of
 from hitsduck.lookup import Lookup
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.rerun import Rerun
@@ -528,14 +528,15 @@ class Reruns:
         selects = [f"select * from {self.scope(name, view, where)}" for name in self._attached]
         return self.query(f"{' union all by name '.join(selects)} order by all")
 
-    def info(self) -> list[dict[str, Any]]:
+    def info(self) -> Information:
         """Say what each rerun is and how that is known.
 
         Returns
         -------
         list of dict
-            One per rerun: ``rerun``, ``path``, ``prefix``, ``generation`` (of
-            DiaSource, told from its columns) and ``generations`` of each table,
+            One per rerun, which a notebook shows as a table:
+            ``rerun``, ``path``, ``prefix``, ``generation`` (of DiaSource, told from its
+            columns) and ``generations`` of each table,
             ``schema_version`` (recorded), ``instrument``, ``instrument_found_by``,
             ``instrument_candidates``, ``flag_encoding``, ``flag_set``,
             ``bad_flags``, ``skipped_flags``, ``n_rows`` per table, ``visits``,
@@ -545,7 +546,7 @@ class Reruns:
             ``n_null_visits``, ``n_without_object``, ``unread_columns``,
             ``is_simulated`` (by hitsduck) and ``is_private_copy``.
         """
-        return [info_of(self, rerun) for rerun in self._attached.values()]
+        return Information(info_of(self, rerun) for rerun in self._attached.values())
 
     def compare(
         self,

@@ -82,6 +82,21 @@ def test_the_table_of_an_edge_excess_has_its_numbers_and_what_is_not_told(reruns
     assert "<td>excess_ratio</td><td>not told</td>" in same._repr_html_()
 
 
+def test_what_info_says_is_a_list_and_a_table(reruns: Reruns, shared: Path) -> None:
+    info = reruns.info()
+    html = info._repr_html_()
+    assert [row["rerun"] for row in info] == list(NAMES)
+    assert isinstance(info, list)
+    assert all(f"<th>{name}</th>" in html for name in NAMES)
+    assert f"DiaSource {info[0]['n_rows']['DiaSource']:,}" in html
+    assert f"{info[2]['median_seeing_arcsec']:.2f} arcsec" in html
+    unknown = shared / "data" / "apdb" / "packed-2021.sqlite3"
+    with hitsduck.open_reruns({"<b>": unknown}) as opened:
+        html = opened.info()._repr_html_()
+    assert "<th>&lt;b&gt;</th>" in html
+    assert "<td>not known</td>" in html
+
+
 def test_counts_have_separators_and_ids_none() -> None:
     frame = pl.DataFrame({"diaObjectId": [1234567], "visit": [410985], "n": [671170]})
     html = frame_html(frame)
