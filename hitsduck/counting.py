@@ -45,6 +45,13 @@ class Rows:
             self.cell[chosen], self.unmatched[chosen], number[self.pairs[inside]], self.n_units
         )
 
+    def with_partners(self, chosen: Bools) -> Bools:
+        """Return the chosen rows, and the other source of every pair that has one of them."""
+        whole = chosen.copy()
+        either = chosen[self.pairs].any(axis=1)
+        whole[self.pairs[either]] = True
+        return whole
+
 
 @dataclass(frozen=True, eq=False)
 class Value:

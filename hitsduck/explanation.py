@@ -19,7 +19,7 @@ from hitsduck.errors import MatchError, SchemaError
 from hitsduck.resampling import resampling_units
 from hitsduck.results import frame_html
 from hitsduck.selection import Search
-from hitsduck.wording import sentence, total_sentence
+from hitsduck.wording import margin_words, no_cause_sentence, sentence, total_sentence
 
 Part = Literal["all", "detection", "masking"]
 
@@ -53,6 +53,8 @@ class Explanation:
         and failing its flags.
     alpha : float
         False discovery rate at which a value is called significant.
+    min_change, min_share : float
+        The margin that p_value and q_value test against; see :func:`explain`.
     resampling_unit : str
         ``visit`` or ``image``.
     n_units : int
@@ -71,6 +73,8 @@ class Explanation:
     n_reflagged_left: int
     n_reflagged_right: int
     alpha: float
+    min_change: float
+    min_share: float
     resampling_unit: str
     n_units: int
     reason: str | None
@@ -80,6 +84,11 @@ class Explanation:
     def causes(self) -> pl.DataFrame:
         """The rows that are significant and no consequence of a stronger one."""
         return self.frame.filter("is_cause")
+
+    @property
+    def margin(self) -> str:
+        """What p_value and q_value test an excess against, in words."""
+        return margin_words(self.min_change, self.min_share)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return the rows in order of rank, with the keys of ``explain --json``."""
@@ -109,7 +118,11 @@ class Explanation:
             lines.append(
                 f"Nothing can be said about chance{why}."
                 if self.reason
-                else "No detector, edge, night, flag or brightness changed by more than its share."
+                else no_cause_sentence(
+                    self.frame.filter("is_small"),
+                    min_change=self.min_change,
+                    min_share=self.min_share,
+                )
             )
         for row in causes.head(most).iter_rows(named=True):
             name = f"{row['dimension']}={row['value']}"
@@ -153,9 +166,11 @@ def explain(
 
     The most telling value is the one that explains most of the change by itself (see
     `gain` in :class:`~hitsduck.significance.Tests`), among those that are significant
-    and changed more than their share. Its sources are then taken out of both reruns, and
-    all others are tested again: what is no longer significant was its consequence. So it
-    goes on until nothing is significant.
+    and changed more than their share. Its sources are then taken out of both reruns, with
+    their partners, and all others are tested again: what is no longer significant was its
+    consequence. So it goes on until nothing is significant. What becomes significant only
+    when others are taken out (its own `p_value` is not below `alpha`, or its excess had
+    the other sign) is no cause.
 
     Parameters
     ----------
@@ -199,9 +214,13 @@ def explain(
         (new - gone), ``change_masking`` (reflagged right - left; the rest of the change
         is matched sources that had another value), ``expected`` (the change that
         is the value's share of the whole), ``excess`` (change - expected), ``error`` (its
-        standard error), ``p_value``, ``q_value``, ``p_conditional``, ``q_conditional``
-        (once the causes of higher rank are taken out; null for their consequences that
-        have no source left), ``is_cause``, ``consequence_of`` (name of a cause, as
+        standard error), ``p_value`` and ``q_value`` (of the excess being too small to
+        matter), ``p_nonzero`` and ``q_nonzero`` (of there being none at all),
+        ``excess_conditional``, ``error_conditional``, ``p_conditional``,
+        ``q_conditional`` (excess, error, p_value and q_value once the causes of higher
+        rank are taken out; null for their consequences that have no source left),
+        ``is_cause``, ``is_small`` (there is an excess, by `q_nonzero`, and nothing says that
+        it is large enough to matter), ``consequence_of`` (name of a cause, as
         ``dimension=value``), ``rank``. A value ``within w px`` takes in the narrower
         ones. ``n_dia_sources`` of a matched source is that of its partner in left.
 
@@ -241,7 +260,7 @@ def explain(
         for side, status, n in sources.group_by("side", "status").len().iter_rows()
     }
     return Explanation(
-        frame=_frame(search, sources["status"], is_right),
+        frame=_frame(search, sources["status"], is_right, alpha),
         n_left=int((~is_right).sum()),
         n_right=int(is_right.sum()),
         n_new=number.get(("right", "new"), 0),
@@ -249,6 +268,8 @@ def explain(
         n_reflagged_left=number.get(("left", "reflagged"), 0),
         n_reflagged_right=number.get(("right", "reflagged"), 0),
         alpha=alpha,
+        min_change=min_change,
+        min_share=min_share,
         resampling_unit=units.kind,
         n_units=len(units),
         reason=units.reason,
@@ -256,7 +277,7 @@ def explain(
     )
 
 
-def _frame(search: Search, status: pl.Series, is_right: np.ndarray) -> pl.DataFrame:
+def _frame(search: Search, status: pl.Series, is_right: np.ndarray, alpha: float) -> pl.DataFrame:
     tests, values = search.tests, search.values
     total = int(is_right.sum()) - int((~is_right).sum())
     names = [v.name for v in values]
@@ -290,9 +311,16 @@ def _frame(search: Search, status: pl.Series, is_right: np.ndarray) -> pl.DataFr
             "error": tests.error,
             "p_value": tests.p_value,
             "q_value": search.q_value,
+            "p_nonzero": tests.p_nonzero,
+            "q_nonzero": search.q_nonzero,
+            "excess_conditional": search.excess_conditional,
+            "error_conditional": search.error_conditional,
             "p_conditional": search.p_conditional,
             "q_conditional": search.q_conditional,
             "is_cause": place < len(values),
+            "is_small": (search.q_nonzero < alpha)
+            & (search.q_value >= alpha)
+            & (place == len(values)),
             "consequence_of": pl.Series(
                 [names[search.causes[c]] if c >= 0 else None for c in cause_of], dtype=pl.String
             ),

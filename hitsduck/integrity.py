@@ -13,7 +13,7 @@ from hitsduck.crossmatch import match_images
 from hitsduck.errors import InstrumentError, MatchError
 from hitsduck.evidence import Problems
 from hitsduck.sides import Side
-from hitsduck.sky_fit import sky_offsets
+from hitsduck.sky_fit import sky_offsets, visit_offsets
 
 if TYPE_CHECKING:
     from polars._typing import PolarsDataType
@@ -26,8 +26,8 @@ EXAMPLES = 5
 #: A sky position farther than this from where the image's other sources put the pixel
 #: position is outside; distortion within one detector is a few arcsec.
 OUTSIDE_ARCSEC = 30.0
-#: The same where an image has too few sources and the whole visit is looked at; optical
-#: distortion over a focal plane is up to an arcmin.
+#: The same of a whole image against the other images of its visit, and of a source on an
+#: image with too few; optical distortion over a focal plane is up to an arcmin.
 OUTSIDE_VISIT_ARCSEC = 300.0
 #: Two detections of one image closer than this are one thing detected twice: no PSF of a
 #: ground-based survey is narrower.
@@ -178,25 +178,42 @@ def _outside(reruns: Reruns, name: str, side: Side) -> Finding:
     if sources.height and sources["x"].null_count() == sources.height:
         return Finding(None, reason="DiaSource has no pixel positions (x, y) to compare with")
     offset = sky_offsets(sources)
-    is_outside = (offset > OUTSIDE_ARCSEC).fill_null(False)
     in_range = pl.col("ra").is_finite() & pl.col("dec").is_finite() & pl.col("x").is_finite()
     unknown = sources.select((in_range & offset.is_null()).fill_null(False)).to_series()
-    if unknown.any() and Problems.of(reruns, name).position is None:
-        focal = side.frame("focal_x_mm", "focal_y_mm")
-        placed = sources.with_columns(
-            focal["focal_x_mm"].alias("x"), focal["focal_y_mm"].alias("y")
+    # an image in the wrong place as a whole agrees with itself, but not with its visit
+    reasons = []
+    problem = Problems.of(reruns, name).position
+    if problem is None:
+        focal = side.frame("focal_x_mm", "focal_y_mm").rename(
+            {"focal_x_mm": "x", "focal_y_mm": "y"}
         )
-        of_visit = sky_offsets(placed, by=("visit",))
-        is_outside |= unknown & (of_visit > OUTSIDE_VISIT_ARCSEC).fill_null(False)
-        offset = offset.zip_with(~unknown, of_visit)
+        placed = pl.concat([sources.drop("x", "y"), focal], how="horizontal")
+        of_visit, n_undecided = visit_offsets(placed, offset, farthest=OUTSIDE_VISIT_ARCSEC)
+        offset = pl.select(
+            pl.when((of_visit > OUTSIDE_VISIT_ARCSEC).fill_null(False) | unknown)
+            .then(of_visit)
+            .otherwise(offset)
+        ).to_series()
+        limit = pl.select(
+            pl.when(unknown).then(OUTSIDE_VISIT_ARCSEC).otherwise(OUTSIDE_ARCSEC)
+        ).to_series()
+        is_outside = (offset > limit).fill_null(False)
         unknown &= of_visit.is_null()
+        if n_undecided:
+            reasons.append(
+                f"{n_undecided} visits whose images do not lie as in the focal plane: which of "
+                "them are wrong cannot be told"
+            )
+    else:
+        is_outside = (offset > OUTSIDE_ARCSEC).fill_null(False)
+        reasons.append(f"images are not compared with their visit: {problem}")
     found = sources.with_columns(offset.alias("offset_arcsec")).filter(is_outside)
     found = found.sort("offset_arcsec", "diaSourceId", descending=[True, False])
-    reason = None
     if n_unknown := int(unknown.sum()):
-        reason = f"{n_unknown} sources are not checked: too few on their images to tell"
+        reasons.insert(0, f"{n_unknown} sources are not checked: too few on their images to tell")
     return _found(
-        found.select("diaSourceId", "visit", "detector", "ra", "dec", "offset_arcsec"), reason
+        found.select("diaSourceId", "visit", "detector", "ra", "dec", "offset_arcsec"),
+        "; ".join(reasons) or None,
     )
 
 
@@ -264,8 +281,8 @@ CHECKS: dict[str, tuple[str, Check]] = {
     ),
     "outside_detector_area": (
         f"sources whose ra and dec lie more than {OUTSIDE_ARCSEC:g} arcsec from where x, y and "
-        f"the other sources of the image put them ({OUTSIDE_VISIT_ARCSEC:g} arcsec where only "
-        "the other sources of the visit can tell)",
+        f"the other sources of the image put them, or more than {OUTSIDE_VISIT_ARCSEC:g} arcsec "
+        "from where most images of the visit put the whole image",
         _outside,
     ),
     "repeated_detections": (

@@ -1,4 +1,8 @@
-"""The search for causes: take the strongest, take its sources out, test the rest again."""
+"""The search for causes: take the strongest, take its sources out, test the rest again.
+
+Sources are taken out in whole pairs: a matched source that has the value in one rerun alone
+goes with its partner, which would otherwise count as a change of everything else.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,9 @@ class Search:
         Of all sources.
     q_value : numpy.ndarray
         Of `tests`.
-    p_conditional, q_conditional : numpy.ndarray
+    q_nonzero : numpy.ndarray
+        Of `tests`, for any excess at all.
+    p_conditional, q_conditional, excess_conditional, error_conditional : numpy.ndarray
         For a cause, when it was chosen; for the others, after the last cause was taken
         out. NaN where no source is left.
     causes : list of int
@@ -86,7 +92,10 @@ class Search:
         self.weight = np.array([v.weight for v in self.values])
         self.tests = self._test(counts)
         self.q_value = false_discovery_rates(self.tests.p_value)
+        self.q_nonzero = false_discovery_rates(self.tests.p_nonzero)
         self.p_conditional, self.q_conditional = self.tests.p_value.copy(), self.q_value.copy()
+        self.excess_conditional = self.tests.excess.copy()
+        self.error_conditional = self.tests.error.copy()
         self.causes: list[int] = []
         self.consequence_of = np.full(len(self.values), -1)
         self._select(counts, alpha, most_causes)
@@ -95,14 +104,18 @@ class Search:
         tests, q_value = self.tests, self.q_value
         remaining = np.ones(len(self._rows.cell), dtype=bool)
         is_open = np.ones(len(self.values), dtype=bool)
+        # what shows only once other sources are gone is no cause of the change there is
+        shows = self.tests.p_value < alpha
         while len(self.causes) < most_causes:
-            leading = np.flatnonzero((q_value < alpha) & tests.leads & is_open)
+            same_way = tests.excess * self.tests.excess > 0
+            leading = np.flatnonzero((q_value < alpha) & tests.leads & is_open & shows & same_way)
             if not len(leading):
                 break
             cause = int(leading[np.argmax(tests.gain[leading] * self.weight[leading])])
             self.causes.append(cause)
             is_open[cause] = False
-            chosen = remaining & rows_of(self.values[cause], self._dimensions)
+            has_value = rows_of(self.values[cause], self._dimensions)
+            chosen = remaining & self._rows.with_partners(has_value)
             remaining &= ~chosen
             counts = counts.minus(self.count(chosen))
             was = q_value < alpha
@@ -114,6 +127,8 @@ class Search:
             empty = tests.n_left + tests.n_right == 0
             self.p_conditional[is_open] = np.where(empty, np.nan, tests.p_value)[is_open]
             self.q_conditional[is_open] = np.where(empty, np.nan, q_value)[is_open]
+            self.excess_conditional[is_open] = np.where(empty, np.nan, tests.excess)[is_open]
+            self.error_conditional[is_open] = np.where(empty, np.nan, tests.error)[is_open]
         self.consequence_of[self.causes] = -1
 
     def count(self, chosen: Bools) -> Counts:
@@ -149,7 +164,7 @@ class Search:
             }
         )
         if not self._chance:
-            tests.p_value[:] = np.nan
+            tests.p_value[:] = tests.p_nonzero[:] = np.nan
         return tests
 
     def _spread(self, singles: Counts) -> tuple[Floats, Bools]:

@@ -71,6 +71,8 @@ class Tests:
         The units' own scatter of the excess over that of the model, at least 1.
     p_value : numpy.ndarray
         Of the excess being no larger than the margin; NaN where it cannot be told.
+    p_nonzero : numpy.ndarray
+        Of there being no excess at all, whatever the margin.
     gain : numpy.ndarray
         Likelihood-ratio statistic (G) of the two parts having changed by different
         factors, over their having changed by the same: how much a value explains. What
@@ -88,6 +90,7 @@ class Tests:
     error: Floats
     dispersion: Floats
     p_value: Floats
+    p_nonzero: Floats
     gain: Floats
     leads: Bools
 
@@ -179,14 +182,17 @@ def score_values(
         above = stdtr(degrees, -(np.abs(excess) - margin) / error)
         below = stdtr(degrees, -(np.abs(excess) + margin) / error)
         p_value = np.minimum(above + below, 1.0)
+        p_nonzero = np.minimum(2 * stdtr(degrees, -np.abs(excess) / error), 1.0)
         gain = 2 * sum(
             xlogy(r, r / np.maximum(l_part * (1 + factor), 0.5))
             for l_part, r in ((l_in, r_in), (l_out, r_out))
         )
     # all sources, or none, have the value; or nothing at all changed
     idle = (l_out + r_out == 0) | (l_in + r_in == 0) | ~(error > 0)
-    p_value = np.where(idle, np.where(np.abs(excess) > 0, np.nan, 1.0), p_value)
+    of_idle = np.where(np.abs(excess) > 0, np.nan, 1.0)
+    p_value, p_nonzero = (np.where(idle, of_idle, p) for p in (p_value, p_nonzero))
     p_value[(total_left == 0) | (degrees < 1)] = np.nan
+    p_nonzero[np.isnan(p_value)] = np.nan
     return Tests(
         n_left=l_in,
         n_right=r_in,
@@ -196,6 +202,7 @@ def score_values(
         error=error,
         dispersion=np.fmax(own / np.where(model > 0, model, np.nan), 1.0),
         p_value=p_value,
+        p_nonzero=p_nonzero,
         gain=np.where(np.isfinite(gain), np.maximum(gain, 0.0), np.inf),
         leads=change * excess > 0,
     )

@@ -1,4 +1,7 @@
-"""Whether sky positions agree with pixel positions, image by image. Frames in and out."""
+"""Whether sky positions agree with pixel positions, image by image and visit by visit.
+
+Frames in and out.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,9 @@ _SCALE_TOLERANCE = 0.1
 #: Each source is looked at with those so many places further on in its image, and with
 #: the one half way round: all pairs of up to five sources, most of them far apart.
 _PARTNERS = (1, 3)
+#: So many sources of each image, those that agree best with the others, stand for it in
+#: its visit.
+_STANDING_FOR_IMAGE = 3
 #: Offset (arcsec) given to a position on the other side of the sky.
 _FAR_ARCSEC = 1e7
 
@@ -64,6 +70,63 @@ def sky_offsets(sources: pl.DataFrame, *, by: Sequence[str] = ("visit", "detecto
     return numbered.select("row").join(told, on="row", how="left", maintain_order="left")[
         "offset_arcsec"
     ]
+
+
+def visit_offsets(
+    sources: pl.DataFrame, of_image: pl.Series, *, farthest: float
+) -> tuple[pl.Series, int]:
+    """Measure how far images lie from where the other images of their visit put them.
+
+    Every visit gets a shift, a rotation and a scale from the focal plane to the sky, to
+    which no image contributes more than a few sources: a crowded image in the wrong place
+    does not outvote the others.
+
+    Parameters
+    ----------
+    sources : polars.DataFrame
+        One row per source: ``visit``, ``detector``, ``ra``, ``dec`` (deg), and ``x``, ``y``
+        (mm) in the focal plane.
+    of_image : polars.Series
+        What :func:`sky_offsets` says of each source in its image.
+    farthest : float
+        An image within that many arcsec is where it should be.
+
+    Returns
+    -------
+    offset : polars.Series
+        For each row the offset in arcsec: of its image (the median of the sources that
+        stand for it), or its own where `of_image` is NULL. NULL where it cannot be told:
+        too few images, or not more than half of the visit's images are where they should
+        be.
+    n_undecided : int
+        Visits in which not more than half of the images are where they should be.
+    """
+    image = ["visit", "detector"]
+    every = sources.with_row_index("row").with_columns(of_image.alias("of_image"))
+    standing = every.filter(
+        pl.col("of_image").is_null()
+        | (pl.col("of_image").rank("ordinal").over(image) <= _STANDING_FOR_IMAGE)
+    )
+    standing = standing.with_columns(sky_offsets(standing, by=("visit",)).alias("offset"))
+    images = standing.group_by(image).agg(pl.col("offset").median()).drop_nulls()
+    is_near = pl.col("offset") <= farthest
+    undecided = images.group_by("visit").agg((is_near.mean() <= 0.5).alias("is_undecided"))
+    undecided = undecided.filter("is_undecided").select("visit")
+    found = (
+        every.select("row", *image, pl.col("of_image").is_null().alias("is_alone"))
+        .join(standing.select("row", pl.col("offset").alias("own")), on="row", how="left")
+        .join(images, on=image, how="left")
+        .join(
+            undecided.with_columns(pl.lit(value=True).alias("is_undecided")), on="visit", how="left"
+        )
+        .sort("row")
+        .select(
+            pl.when(pl.col("is_undecided").is_null()).then(
+                pl.when("is_alone").then("own").otherwise("offset")
+            )
+        )
+    )
+    return found.to_series().alias("offset_arcsec"), undecided.height
 
 
 def _tangent_plane(ra_deg: Floats, dec_deg: Floats, image: Ints) -> Complexes:

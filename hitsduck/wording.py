@@ -64,8 +64,51 @@ def total_sentence(
     )
 
 
+def no_cause_sentence(small: pl.DataFrame, *, min_change: float, min_share: float) -> str:
+    """Return in one sentence that no value is a cause: by chance, or too small to matter.
+
+    Parameters
+    ----------
+    small : polars.DataFrame
+        The rows of the explanation's frame whose excess is certain but within the margin.
+    min_change, min_share : float
+        As in :func:`hitsduck.explanation.explain`.
+    """
+    if small.is_empty():
+        return "No detector, edge, night, flag or brightness changed by more than its share."
+    row = small.sort(pl.col("excess").abs(), descending=True, maintain_order=True).row(
+        0, named=True
+    )
+    rest = f"; so are {small.height - 1:,} more" if small.height > 1 else ""
+    return (
+        "No detector, edge, night, flag or brightness changed by so much more than its share "
+        f"that it matters (more than {margin_words(min_change, min_share)}). Too small for that, "
+        f"but not chance: sources {phrase(row['dimension'], row['value'])}, excess "
+        f"{row['excess']:+,.0f} +- {row['error']:,.0f} (p {_p(row['p_nonzero'])}){rest}."
+    )
+
+
+def margin_words(min_change: float, min_share: float) -> str:
+    """Return in words from where on an excess matters.
+
+    Examples
+    --------
+    >>> margin_words(0.05, 0.005)
+    '5% of the sources with the value or 0.5% of all, whichever is less'
+    """
+    if min(min_change, min_share) <= 0:
+        return "zero"
+    return (
+        f"{100 * min_change:g}% of the sources with the value or {100 * min_share:g}% of all, "
+        "whichever is less"
+    )
+
+
 def sentence(row: Mapping[str, Any], follows: pl.DataFrame, *, change: int) -> str:
     """Return one cause in one sentence, and its consequences in another.
+
+    The excess of all sources stands with its own p-value, and that of the sources that the
+    causes of higher rank leave with its own.
 
     Parameters
     ----------
@@ -82,12 +125,16 @@ def sentence(row: Mapping[str, Any], follows: pl.DataFrame, *, change: int) -> s
         if share is not None and 0 <= share <= 2
         else ""
     )
+    of_all = f"{row['excess']:+,.0f} +- {row['error']:,.0f} (p {_p(row['p_value'])})"
+    alone = f"{row['excess_conditional']:+,.0f} +- {row['error_conditional']:,.0f}"
     text = (
         f"Sources {phrase(row['dimension'], row['value'])}: {row['n_left']:,} to "
         f"{row['n_right']:,} ({row['change']:+,}{of_change}); a proportional change would give "
-        f"{row['expected']:+,.0f}, so the excess is {row['excess']:+,.0f} +- {row['error']:,.0f} "
-        f"(p {_p(row['p_conditional'])})."
+        f"{row['expected']:+,.0f}, so the excess is {of_all}"
     )
+    if row["p_conditional"] != row["p_value"]:
+        text += f"; without the causes above, {alone} (p {_p(row['p_conditional'])})"
+    text += "."
     if follows.is_empty():
         return text
     told = follows.filter(

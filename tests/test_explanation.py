@@ -377,6 +377,8 @@ def test_margin_is_the_lesser_of_both():
     degrees = 19.0  # 20 units of the same size
     t = (plain.excess[0] - 10) / plain.error[0], (plain.excess[0] + 10) / plain.error[0]
     assert margin.p_value[0] == pytest.approx(sum(stats.t.sf(t, degrees)))
+    # that there is an excess at all does not depend on the margin
+    assert margin.p_nonzero[0] == other.p_nonzero[0] == pytest.approx(plain.p_value[0])
 
 
 def test_a_value_of_one_unit_is_judged_by_the_scatter_of_the_others():
@@ -497,6 +499,16 @@ def test_two_causes_are_both_found():
         ("night", "2015-02-20"),
     ]
     assert found.causes["rank"].to_list() == [1, 2]
+    # each excess with its own error and p-value: of all sources, and of those left
+    row = found.causes.row(1, named=True)
+    assert row["excess"] != row["excess_conditional"]
+    first, second = found.sentences()[1:3]
+    assert "without the causes above" not in first
+    assert f"the excess is {row['excess']:+,.0f} +- {row['error']:,.0f} (p " in second
+    assert (
+        f"; without the causes above, {row['excess_conditional']:+,.0f} +- "
+        f"{row['error_conditional']:,.0f} (p "
+    ) in second
 
 
 def test_left_and_right_exchanged_gives_the_mirrored_change():
@@ -531,9 +543,86 @@ def test_small_changes_matter_only_when_asked_for():
         pl.lit("new").alias("status"), pl.lit(None, pl.Int64).alias("match_id")
     )
     pair = type(pair)(pl.concat([pair.sources, more]), pair.images, pair.geometry, 200)
-    assert explained(pair).causes.is_empty()
+    found = explained(pair)
+    assert found.causes.is_empty()
+    small = found.frame.filter("is_small")
+    assert ("psf_snr", "5-6") in small.select("dimension", "value").rows()
+    assert (small["q_nonzero"] < 0.05).all()
+    assert (small["q_value"] >= 0.05).all()
+    told = found.sentences()[1]
+    assert "more than 5% of the sources with the value or 0.5% of all, whichever is less" in told
+    assert "Too small for that, but not chance: sources " in told
     asked = explained(pair, min_change=0.0, min_share=0.0)
     assert asked.causes.select("dimension", "value").row(0) == ("psf_snr", "5-6")
+
+
+def reread(pair, **right):
+    """Compare left with a right rerun that has the same sources, some columns rewritten."""
+    left = pair.sources.filter(pl.col("side") == "left").with_columns(
+        pl.lit("matched").alias("status"), pl.int_range(pl.len()).alias("match_id")
+    )
+    return explain(
+        pl.concat([left, left.with_columns(pl.lit("right").alias("side"), **right)]),
+        images=pair.images,
+        geometry=pair.geometry,
+    )
+
+
+@pytest.mark.parametrize("every", [1, 10])
+def test_matched_sources_that_change_one_value_have_one_cause(null_pair, every):
+    found = reread(null_pair, isDipole=pl.col("isDipole") & (pl.col("match_id") % every != 0))
+    assert found.causes.select("dimension", "value").rows() == [("isDipole", "true")]
+    row = found.causes.row(0, named=True)
+    assert row["change"] == row["excess"] == row["n_right"] - row["n_left"] < 0
+    # whatever else the sources have, as many of either rerun have it: before and after
+    others = found.frame.filter(~pl.col("is_cause"))
+    assert others["change"].unique().to_list() == [0]
+    assert (others["excess_conditional"].drop_nulls() == 0).all()
+    assert (others["p_conditional"].drop_nulls() == 1).all()
+    assert len(found.sentences()) == 2
+
+
+def test_another_zero_point_has_causes_in_brightness_alone(null_pair):
+    found = reread(null_pair, psfFlux=pl.col("psfFlux") * 1.3, psf_snr=pl.col("psf_snr") * 1.3)
+    assert found.causes.height > 1
+    assert set(found.causes["dimension"]) <= {"psf_snr", "magnitude"}
+    assert (found.causes["p_value"] < 0.05).all()
+    assert (found.causes["excess"] * found.causes["excess_conditional"] > 0).all()
+
+
+def test_partners_are_taken_along_once():
+    rows = Rows(np.zeros(6, dtype=np.int64), np.zeros(6, bool), np.array([[0, 3], [1, 4]]), 1)
+    chosen = np.array([True, False, True, False, True, False])
+    assert rows.with_partners(chosen).tolist() == [True, True, True, True, True, False]
+    assert chosen.tolist() == [True, False, True, False, True, False]
+
+
+def test_what_shows_only_without_another_is_no_cause():
+    # 600 new on one detector in one night, and as many fewer on the others that night
+    pair = make_pair(1012, n_sources=20_000)
+    night = FIRST_NIGHT + dt.timedelta(days=2)
+    in_night = pl.col("night") == night
+    hit = pair.sources.filter((pl.col("side") == "right") & in_night & (pl.col("detector") == 20))
+    more = hit.sample(600, with_replacement=True, seed=1).with_columns(
+        pl.lit("new").alias("status"), pl.lit(None, pl.Int64).alias("match_id")
+    )
+    lost = pair.sources.filter(
+        (pl.col("status") == "matched")
+        & (pl.col("side") == "right")
+        & in_night
+        & (pl.col("detector") != 20)
+    ).sample(600, seed=2)["match_id"]
+    is_lost = pl.col("match_id").is_in(lost.implode()).fill_null(value=False)
+    kept = pair.sources.filter(~(is_lost & (pl.col("side") == "right"))).with_columns(
+        pl.when(is_lost).then(pl.lit("gone")).otherwise("status").alias("status")
+    )
+    found = explain(pl.concat([kept, more]), images=pair.images, geometry=pair.geometry)
+    assert ("detector", "20") in found.causes.select("dimension", "value").rows()
+    row = row_of(found.frame, "night", str(night))
+    assert row["p_value"] > 0.05
+    assert row["q_conditional"] < 0.05
+    assert row["excess_conditional"] < -300
+    assert not row["is_cause"]
 
 
 def test_a_column_of_the_user_can_be_the_cause():

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from apdb_files import make_apdb
@@ -217,6 +218,58 @@ def test_few_sources_of_an_image_are_compared_with_the_whole_visit(checked: Chec
     found = checked(rows, OBJECTS)
     assert found["outside_detector_area"]["count"] == 1
     assert found["outside_detector_area"]["examples"][0].startswith("diaSourceId 3, ")
+
+
+def exposure(per_image: dict[int, int]) -> list[Row]:
+    """Return one visit of DECam: so many sources on each detector, all where they belong."""
+    from hitsduck.cameras import get_camera
+
+    camera = get_camera("DECam")
+    scale = camera.plate_scale_arcsec_per_mm / 3600
+    rows = []
+    for detector, n in per_image.items():
+        for k in range(n):
+            x, y = 100.0 + 1700.0 * k / max(n, 2), 300.0 + 1000.0 * (k % 4)
+            east_mm, north_mm = camera.detectors[detector].focal_plane_mm(x, y)
+            sky = {"ra": 150.0 + east_mm * scale, "dec": north_mm * scale}
+            rows.append(source(len(rows) + 1, detector=detector, x=x, y=y, **sky))
+    return rows
+
+
+@pytest.mark.parametrize("shift_deg", [0.1, 5.0, 60.0])
+@pytest.mark.parametrize("n_wrong", [1, 2, 40])
+def test_a_whole_image_in_the_wrong_place_is_found(
+    checked: Checked, n_wrong: int, shift_deg: float
+):
+    # with 40 sources it has more of them than all others together
+    rows = exposure({5: 3, 20: 4, 28: n_wrong, 35: 6, 44: 2, 60: 1})
+    objects = [thing(row["diaSourceId"]) for row in rows]
+    wrong = {row["diaSourceId"] for row in rows if row["detector"] == 28}
+    for row in rows:
+        row["ra"] += shift_deg * (row["detector"] == 28)
+    found = checked(rows, objects)["outside_detector_area"]
+    assert found["count"] == n_wrong
+    assert found["reason"] is None
+    named = [int(text.split(",")[0].removeprefix("diaSourceId ")) for text in found["examples"]]
+    assert set(named) <= wrong
+    (told,) = {round(float(text.split()[-1]) / 3600, 1) for text in found["examples"]}
+    assert told == pytest.approx(np.degrees(np.tan(np.radians(shift_deg))), rel=0.05)
+
+
+@pytest.mark.parametrize("shift_deg", [0.0, 5.0])
+def test_of_two_images_that_contradict_each_other_neither_is_blamed(
+    checked: Checked, shift_deg: float
+):
+    rows = exposure({5: 6, 20: 6})
+    objects = [thing(row["diaSourceId"]) for row in rows]
+    for row in rows[:6]:
+        row["ra"] += shift_deg
+    found = checked(rows, objects)["outside_detector_area"]
+    assert found["count"] == 0
+    if shift_deg:
+        assert found["reason"].startswith("1 visits whose images do not lie as in the focal plane")
+    else:
+        assert found["reason"] is None
 
 
 def test_too_few_sources_to_tell_are_counted(checked: Checked):
