@@ -149,17 +149,27 @@ class Wanted:
     @property
     def points(self) -> str:
         """What ``sky_overplot`` and ``sky_zoom`` show."""
-        return self.table or "objects"
+        return self._table("objects")
 
     @property
     def binned(self) -> str:
         """What ``sky_map`` and ``sky_difference`` show."""
-        return self.table or "sources"
+        return self._table("sources")
+
+    def _table(self, usual: str) -> str:
+        if self.table not in (None, "sources", "objects"):
+            raise QueryError(f"table is {self.table!r}; it is one of sources, objects")
+        return self.table or usual
 
     @cached_property
     def zoomed(self) -> tuple[float, float, float, float]:
         """The window of ``sky_zoom``."""
         if self.window is not None:
+            if isinstance(self.window, str) or len(self.window) != 4:
+                raise QueryError(
+                    f"window is {self.window!r}; it is lowest and highest ra, lowest and highest "
+                    "dec (deg)"
+                )
             low, high, bottom, top = self.window
             return low, high, bottom, top
         column = f"n_good_dia_{self.points}" if self.good else f"n_dia_{self.points}"

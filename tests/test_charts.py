@@ -342,6 +342,10 @@ def test_a_map_of_the_sky_shows_sources_or_objects(wanted: Wanted) -> None:
             window = (155.2, 155.3, -5.0, -4.9) if name == "sky_zoom" else None
             drawn_one = reruns.chart(name, table=table, window=window)
             assert table in spec_of(drawn_one)["description"], (name, table)
+        with pytest.raises(QueryError, match="table is 'visits'; it is one of sources, objects"):
+            reruns.chart(name, table="visits")
+    with pytest.raises(QueryError, match="lowest and highest ra"):
+        reruns.chart("sky_zoom", window=(155.2, 155.3))
     objects = reruns.chart_data("sky_map", table="objects", rerun="Apr2020")
     n_objects = reruns.counts().rows()[0]["n_good_dia_objects"]
     assert objects["n"].sum() == n_objects
