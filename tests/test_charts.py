@@ -545,6 +545,9 @@ def test_count_colours_grow_darker_and_are_linear_where_most_bins_are_full() -> 
         [1, 8, 15, 15],
     )
     assert raster.CountScale.of(pl.Series([], dtype=pl.Int64)).high == 2.0
+    # Bins of one or two alone are never pale.
+    assert raster.CountScale.of(pl.Series([1, 2])).colours == raster.COUNT_RAMP[2:]
+    assert few.colours == full.colours == raster.COUNT_RAMP
 
 
 def test_a_focal_plane_of_any_size_stays_under_its_limit() -> None:

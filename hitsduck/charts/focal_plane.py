@@ -97,7 +97,7 @@ def focal_plane(frame: pl.DataFrame, *, outlines: pl.DataFrame) -> theme.AnyChar
     name = frame["rerun"][0]
     return theme.finished(
         alt.layer(
-            raster.image_layer(picture, raster.ramp(raster.COUNT_RAMP), grid),
+            raster.image_layer(picture, raster.ramp(scale.colours), grid),
             lines,
             raster.count_legend(scale, ["sources in", f"{size:.2g} mm squared"]),
         ).properties(width=width, height=height, view=alt.ViewConfig(fill=raster.PANEL)),
@@ -295,7 +295,7 @@ def detector_frame(frame: pl.DataFrame, *, most_panels: int = 4) -> theme.AnyCha
             )
             .add_params(raster.zoom(f"detector_zoom_{number}"))
         )
-        layers = [raster.image_layer(picture, raster.ramp(raster.COUNT_RAMP), grid), frame_layer]
+        layers = [raster.image_layer(picture, raster.ramp(counts.colours), grid), frame_layer]
         if number == len(panels) - 1:
             layers.append(raster.count_legend(counts, ["sources in", f"{size} px squared"]))
         shown = int(part["n"].sum())

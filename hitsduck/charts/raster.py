@@ -24,6 +24,8 @@ MOST_BYTES = 200_000
 N_STEPS = 15
 #: From few to many; each step is darker than the one before, in grey as well.
 COUNT_RAMP = ("#b4d6ec", "#6fb1dc", "#3182bd", "#14568f", "#081d3f")
+#: So few in the fullest bin are few.
+_FEW = 4
 #: Behind a tile of a mosaic.
 TILE = "#eef1f4"
 #: What a map is drawn on, in the dark as well, so that its colours mean the same.
@@ -144,6 +146,14 @@ class CountScale:
         low, high = (float(n.quantile(part) or 0) for part in (0.01, 0.998))
         return cls("linear", low, max(high, low + 1.0))
 
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """The stops of colour: without the pale ones where no bin holds more than a few.
+
+        Such bins lie apart, and one that is pale is lost on the paper.
+        """
+        return COUNT_RAMP[2:] if self.kind == "log" and self.high <= _FEW else COUNT_RAMP
+
     def index(self, n: pl.Series) -> Indices:
         """Return the step of every count, from 1."""
         counts = np.clip(n.to_numpy().astype(float), self.low, self.high)
@@ -202,7 +212,7 @@ def count_legend(scale: CountScale, title: str | Sequence[str]) -> alt.Chart:
                 scale=alt.Scale(
                     type=scale.kind,
                     domain=[scale.low, scale.high],
-                    range=list(COUNT_RAMP),
+                    range=list(scale.colours),
                     # The picture's colours are mixed so, too.
                     interpolate="rgb",
                 ),

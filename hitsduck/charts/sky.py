@@ -42,7 +42,7 @@ def sky_map(frame: pl.DataFrame, *, panels: pl.DataFrame, what: str = "sources")
     scale = raster.CountScale.of(frame["n"])
     size = panels["bin_deg"][0]
     legend = raster.count_legend(scale, [f"{what} in", _angle(size)])
-    palette = raster.ramp(raster.COUNT_RAMP)
+    palette = raster.ramp(scale.colours)
     charts = _panels(frame, panels, lambda part: scale.index(part["n"]), palette, legend)
     name, shown, total = frame["rerun"][0], int(frame["n"].sum()), int(frame["n_total"][0])
     return theme.finished(

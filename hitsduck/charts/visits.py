@@ -308,7 +308,7 @@ def visit_grid(frame: pl.DataFrame) -> theme.AnyChart:
         alt.layer(
             # The picture has its rows from the top already.
             raster.image_layer(
-                picture, [*raster.ramp(raster.COUNT_RAMP), raster.TILE], grid, has_axes=False
+                picture, [*raster.ramp(scale.colours), raster.TILE], grid, has_axes=False
             ),
             words,
             raster.count_legend(scale, ["sources in", f"{frame['bin_deg'][0] * 60:.2g} arcmin"]),
