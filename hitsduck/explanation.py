@@ -208,8 +208,8 @@ def explain(
     -------
     Explanation
         Its `frame` has one row per value that any source has, in order of `rank`
-        (causes, then their consequences, then the rest by p-value): ``dimension``,
-        ``value``, ``n_left``, ``n_right``, ``change`` (n_right - n_left),
+        (causes, then their consequences, then what is small, then the rest by p-value):
+        ``dimension``, ``value``, ``n_left``, ``n_right``, ``change`` (n_right - n_left),
         ``share_of_change`` (null where nothing changed in all), ``change_detection``
         (new - gone), ``change_masking`` (reflagged right - left; the rest of the change
         is matched sources that had another value), ``expected`` (the change that
@@ -334,7 +334,8 @@ def _frame(search: Search, status: pl.Series, is_right: np.ndarray, alpha: float
         .sort(
             "_cause",
             "_cause_of",
-            pl.col("p_value").fill_null(2.0),
+            ~pl.col("is_small"),
+            pl.when("is_small").then("p_nonzero").otherwise("p_value").fill_null(2.0),
             -pl.col("_gain"),
             maintain_order=True,
         )

@@ -547,6 +547,8 @@ def test_small_changes_matter_only_when_asked_for():
     assert found.causes.is_empty()
     small = found.frame.filter("is_small")
     assert ("psf_snr", "5-6") in small.select("dimension", "value").rows()
+    # what is no chance comes before what is
+    assert found.frame["is_small"].to_list() == sorted(found.frame["is_small"], reverse=True)
     assert (small["q_nonzero"] < 0.05).all()
     assert (small["q_value"] >= 0.05).all()
     told = found.sentences()[1]

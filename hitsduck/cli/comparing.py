@@ -300,9 +300,9 @@ def explain(
         f"\n{n_causes:,} of {frame.height:,} values are causes, with a false discovery rate "
         f"of {explanation.alpha:.0%}{hidden}\n"
         "share: of the whole change; excess: over a proportional change, with its standard "
-        "error; q: false discovery rate of an excess larger than "
-        f"{explanation.margin}\n"
-        "small: surely an excess, but not surely larger than that, which is what q and p test"
+        "error\n"
+        f"q: false discovery rate of an excess of more than {explanation.margin}\n"
+        "small: an excess and not chance, but maybe of no more than that (p and q test for more)"
     )
     click.echo(footer)
 
