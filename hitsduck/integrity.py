@@ -172,6 +172,15 @@ def _missing_detectors(reruns: Reruns, name: str, side: Side) -> Finding:
     return Finding(visits.height, examples, reason)
 
 
+def _without_image(reruns: Reruns, name: str, side: Side) -> Finding:
+    sources = side.frame("diaSourceId", "visit", "detector")
+    without = sources.filter(pl.col("visit").is_null() | pl.col("detector").is_null())
+    reason = None
+    if without.height and without.height == sources.height:
+        reason = "all sources: nothing of this rerun can be matched"
+    return _found(without.sort("diaSourceId"), reason)
+
+
 def _outside(reruns: Reruns, name: str, side: Side) -> Finding:
     columns = ("diaSourceId", "visit", "detector", "ra", "dec", "x", "y")
     sources = side.frame(*columns)
@@ -270,9 +279,13 @@ CHECKS: dict[str, tuple[str, Check]] = {
         "(view integrity_n_dia_sources)",
         _n_dia_sources,
     ),
+    "sources_without_image": (
+        "sources whose visit or detector is NULL, which are never matched",
+        _without_image,
+    ),
     "visits_with_missing_detectors": (
-        "visits that lack a detector which more than half of the visits have "
-        "(view integrity_missing_detector)",
+        "visits that lack a detector which more than half of the visits have, so that one "
+        "which all lack is not noticed (view integrity_missing_detector)",
         _missing_detectors,
     ),
     "unusable_positions": (

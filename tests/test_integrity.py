@@ -185,6 +185,15 @@ def test_a_recorded_image_without_sources_is_not_missing(checked: Checked):
     assert counts(checked(SOURCES, OBJECTS, summary=recorded)) == only()
 
 
+@pytest.mark.parametrize("n_without", [2, 6])
+def test_a_source_without_a_visit_is_found(checked: Checked, n_without: int):
+    rows = [row | {"visit": None} for row in SOURCES[:n_without]] + SOURCES[n_without:]
+    found = checked(rows, OBJECTS, constraints=False, generation="10.0.0")["sources_without_image"]
+    assert found["count"] == n_without
+    assert found["examples"][0] == "diaSourceId 1, visit None, detector 5"
+    assert (found["reason"] is None) == (n_without < len(SOURCES))
+
+
 def test_a_position_that_is_null_or_impossible_is_found(checked: Checked):
     rows = [source(1, ra=None), source(2, dec=91.0), source(3, ra=-1.0), *SOURCES[3:]]
     found = checked(rows, OBJECTS, constraints=False)
