@@ -22,7 +22,7 @@ from hitsduck.errors import (
     RerunChangedError,
     RerunNotFoundError,
 )
-from hitsduck.inspection import SAMPLE_ROWS, ApdbFile, FileState, find_apdb
+from hitsduck.inspection import SAMPLE_ROWS, SIMULATED_MARK, ApdbFile, FileState, find_apdb
 from hitsduck.quoting import quote_identifier, quote_text
 
 #: Name of the file that makes a folder of Parquet files a rerun.
@@ -207,6 +207,11 @@ class ColumnarRerun:
     def folder(self) -> Path | None:
         """The folder of Parquet files; None for a workspace."""
         return self.store if self.schema is None else None
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether hitsduck's simulator wrote what the store was made from."""
+        return SIMULATED_MARK in self.metadata
 
     @property
     def origin_path(self) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -378,7 +379,9 @@ def picture(name: str) -> Picture:
     """
     found = CHARTS.get(name.replace("-", "_"))
     if found is None:
-        raise QueryError(f"no chart is called {name!r}; there are: {', '.join(CHARTS)}")
+        close = difflib.get_close_matches(name, CHARTS, n=1)
+        hint = f", did you mean {close[0]}?" if close else ";"
+        raise QueryError(f"no chart is called {name!r}{hint} there are: {', '.join(CHARTS)}")
     return found
 
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from hitsduck import attaching, schema
 from hitsduck.attaching import AttachedRerun
-from hitsduck.columnar import RerunFile
-from hitsduck.inspection import SIMULATED_MARK, ApdbFile
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -54,13 +52,6 @@ def _facts(info: dict[str, Any]) -> dict[str, str]:
         "sources with": ", ".join(f"{name}: {n:,}" for name, n in unusable.items() if n) or "-",
         "simulated": "yes, by hitsduck" if info["is_simulated"] else "no",
     }
-
-
-def _is_simulated(file: RerunFile) -> bool:
-    """Return whether hitsduck's simulator wrote the file, or what the store was made from."""
-    if isinstance(file, ApdbFile):
-        return file.is_simulated
-    return SIMULATED_MARK in file.metadata
 
 
 def info_of(reruns: Reruns, rerun: AttachedRerun) -> dict[str, Any]:
@@ -109,6 +100,6 @@ def info_of(reruns: Reruns, rerun: AttachedRerun) -> dict[str, Any]:
             for table in attaching.STAGED.values()
             if (unread := schema.unread_columns(table, file.origin_tables.get(table, {})))
         },
-        "is_simulated": _is_simulated(file),
+        "is_simulated": file.is_simulated,
         "is_private_copy": file.readable_path != file.path,
     }

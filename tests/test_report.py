@@ -781,3 +781,9 @@ def test_a_suffix_of_no_known_form_is_told(tmp_path: Path):
     assert chosen_form(tmp_path / "report", None) == "html"
     assert chosen_form(tmp_path / "report.htm", None) == "html"
     assert chosen_form(tmp_path / "report.PDF", None) == "pdf"
+
+
+def test_a_report_on_simulated_files_says_so(simulated: dict[str, Path], tmp_path: Path):
+    with hitsduck.open_reruns({"May2020": simulated["May2020"]}) as reruns:
+        path = write_report(reruns, tmp_path / "r.md")
+    assert "Simulated data. A good source has" in path.read_text(encoding="utf-8")

@@ -98,7 +98,10 @@ def chart(
     where: str | None,
     **options: Any,
 ) -> None:
-    """Draw the chart NAME."""
+    """Draw the chart NAME.
+
+    The names are those of the pictures in docs/gallery.md; a wrong one lists them all.
+    """
     from hitsduck import gallery
 
     gallery.picture(name)

@@ -215,6 +215,10 @@ def _growth(new: int, old: int) -> str:
 def _subtitle(reruns: Reruns, where: str | None) -> str:
     flags = ", ".join(reruns.bad_flags)
     good = f"A good source has none of these flags set: {flags} (set {reruns.flag_set})."
+    simulated = [name for name in reruns.names if reruns.attached(name).file.is_simulated]
+    if simulated:
+        whose = "Simulated data" if len(simulated) == len(reruns) else _listed(simulated)
+        good = f"{whose}{'' if len(simulated) == len(reruns) else ' simulated'}. {good}"
     return f"{good} Only sources with {where} are counted." if where else good
 
 
