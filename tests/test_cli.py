@@ -547,3 +547,17 @@ def test_simulate_writes_reruns_that_counts_reads(hitsduck, tmp_path):
         (truth,) = connection.execute("select count(*) from DiaSource").fetchone()
     connection.close()
     assert json.loads(out)[1]["n_dia_sources"] == truth
+
+
+def test_a_chart_takes_a_window_and_a_table(hitsduck, apdb, tmp_path):
+    for name, options in (
+        ("sky_zoom", ("--window", "149", "151", "1", "3")),
+        ("sky_map", ("--table", "objects")),
+    ):
+        target = tmp_path / f"{name}.json"
+        status, out, err = hitsduck("chart", name, apdb, *options, "--output", target)
+        assert (status, out) == (0, f"{target}\n"), err
+        assert json.loads(target.read_text())["$schema"].endswith(".json")
+    status, _, err = hitsduck("chart", "vists", apdb, "--output", tmp_path / "x.json")
+    assert status == 1
+    assert "did you mean visits?" in err

@@ -83,6 +83,20 @@ def report(
 @click.option("--radius-arcsec", type=float, default=0.5, show_default=True)
 @click.option("--detector", type=int, help="For detector_frame: one CCD in place of all.")
 @click.option("--object", "object_id", type=int, help="For object_sources and light_curve.")
+@click.option(
+    "--table",
+    type=click.Choice(["sources", "objects"]),
+    default="sources",
+    show_default=True,
+    help="For the maps of the sky: what they show.",
+)
+@click.option(
+    "--window",
+    type=float,
+    nargs=4,
+    metavar="RA_LOW RA_HIGH DEC_LOW DEC_HIGH",
+    help="For sky_zoom: the window, in degrees; the middle of the first field by default.",
+)
 @where_option
 @opening_options
 def chart(
@@ -95,6 +109,8 @@ def chart(
     radius_arcsec: float,
     detector: int | None,
     object_id: int | None,
+    table: str,
+    window: tuple[float, float, float, float] | None,
     where: str | None,
     **options: Any,
 ) -> None:
@@ -114,6 +130,8 @@ def chart(
             radius_arcsec=radius_arcsec,
             detector=detector,
             object_id=object_id,
+            table=table,
+            window=window,
             where=where,
         )
         path = gallery.save(drawn, output)
