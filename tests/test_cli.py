@@ -555,7 +555,8 @@ def test_a_chart_takes_a_window_and_a_table(hitsduck, apdb, tmp_path):
         ("sky_map", ("--table", "objects")),
     ):
         target = tmp_path / f"{name}.json"
-        status, out, err = hitsduck("chart", name, apdb, *options, "--output", target)
+        pair = (f"a={apdb}", f"b={apdb}")
+        status, out, err = hitsduck("chart", name, *pair, *options, "--output", target)
         assert (status, out) == (0, f"{target}\n"), err
         assert json.loads(target.read_text())["$schema"].endswith(".json")
     status, _, err = hitsduck("chart", "vists", apdb, "--output", tmp_path / "x.json")
