@@ -52,10 +52,10 @@ for o in objects:
     for table in ("DiaSource", "DiaForcedSource"):
         n += len(connection.execute(
             f"select * from apdb.{{table}} where diaObjectId = {{o}}").fetchall())
-    if time.perf_counter() - started > 60:
+    if o == objects[2]:  # three tell enough of 20
         break
-seconds = (time.perf_counter() - started) / (objects.index(o) + 1)
-print(json.dumps({{"seconds": seconds, "answer": n if o == objects[-1] else None}}))
+seconds = (time.perf_counter() - started) / 3
+print(json.dumps({{"seconds": seconds, "answer": None}}))
 """
 
 
