@@ -19,6 +19,7 @@ dec2 = dec[order] + rng.normal(0, 0.2 / 3600, n)
 """
 
 HITSDUCK = f"""{_CATALOGUES}
+import astropy.coordinates, astropy.units, cdshealpix.nested
 import polars as pl
 from hitsduck.crossmatch import match_sky
 left = pl.DataFrame({{"diaObjectId": np.arange(n), "ra": ra, "dec": dec}})
