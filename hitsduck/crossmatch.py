@@ -36,8 +36,10 @@ _LARGEST_PX = 1e7
 # A position in degrees, as a double, is good to 1e-10 arcsec. Two sources 0.5 arcsec apart
 # match at 0.5, whichever way the last bits of their distance were rounded.
 _ROUNDING = 1e-9
-# Rows of both sides that are matched in one go, unless one image or cell has more.
-_PART_ROWS = 1 << 19
+# Rows of both sides that are matched in one go, unless one image or cell has more. Rows at
+# the rim of a part of the sky are in its neighbours too; no row is in two parts of images.
+_SKY_PART_ROWS = 1 << 19
+_IMAGE_PART_ROWS = 1 << 16
 _MAX_NAMES_SHOWN = 30
 
 
@@ -235,7 +237,7 @@ def match_sky(
         left_side.position,
         right_side.position,
         radius_arcsec=float(radius_arcsec),
-        part_rows=_PART_ROWS,
+        part_rows=_SKY_PART_ROWS,
     )
     return _match(left_side, right_side, parts, "arcsec", float(radius_arcsec), how)
 
@@ -369,7 +371,7 @@ def _image_parts(
     n_images = int(max(left_image.max(initial=-1), right_image.max(initial=-1))) + 1
     n_left = np.bincount(left_image, minlength=n_images)
     n_right = np.bincount(right_image, minlength=n_images)
-    part = np.cumsum(n_left + n_right) // _PART_ROWS
+    part = np.cumsum(n_left + n_right) // _IMAGE_PART_ROWS
     last = np.flatnonzero(np.diff(part, append=-1)) + 1
     edges = [np.append(0, np.cumsum(count)[last - 1]).tolist() for count in (n_left, n_right)]
 

@@ -782,7 +782,8 @@ def test_small_parts_and_blocks_give_the_same_answer(
         )
 
     expected = both()
-    monkeypatch.setattr(crossmatch, "_PART_ROWS", 100)
+    monkeypatch.setattr(crossmatch, "_SKY_PART_ROWS", 100)
+    monkeypatch.setattr(crossmatch, "_IMAGE_PART_ROWS", 100)
     monkeypatch.setattr(crossmatch_search, "_BLOCK", 64)
     monkeypatch.setattr(crossmatch_search, "_FREE_CANDIDATES", 10)
     monkeypatch.setattr(crossmatch_search, "_CANDIDATES_PER_PLACE", 1)
@@ -795,7 +796,8 @@ def test_small_parts_and_blocks_give_the_same_answer(
 def test_the_number_of_threads_does_not_matter(
     crowd: tuple[pl.DataFrame, pl.DataFrame], n_threads: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(crossmatch, "_PART_ROWS", 50)
+    monkeypatch.setattr(crossmatch, "_SKY_PART_ROWS", 50)
+    monkeypatch.setattr(crossmatch, "_IMAGE_PART_ROWS", 50)
     expected = [match_sky(*crowd, radius_arcsec=5.0, how=how).pairs for how in HOWS]
     monkeypatch.setattr(pl, "thread_pool_size", lambda: n_threads)
     for how, pairs in zip(HOWS, expected, strict=True):
