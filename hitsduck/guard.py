@@ -134,6 +134,17 @@ def _check_functions(tree: dict[str, Any]) -> None:
                 )
 
 
+def column_names(connection: Connection, expression: str) -> set[str]:
+    """Return the names that an expression refers to, in small letters.
+
+    Columns, and what stands before them: tables, structs.
+    """
+    node = _statement(connection, f"select (\n{expression}\n)", f"the condition {expression!r}")
+    return {
+        str(name).casefold() for inner in _nodes(node) for name in inner.get("column_names", ())
+    }
+
+
 def table_names(connection: Connection, query: str) -> tuple[set[str], set[str]]:
     """Return the names that a query reads from, in small letters.
 

@@ -27,7 +27,7 @@ def values_of(side: Side, key: str | pl.Expr) -> pl.Series:
     side : Side
     key : str or polars.Expr
         A column that `Side.frame` knows, a Polars expression over such columns, or
-        a text that is one SQL expression on ``dia_source``.
+        a text that is one SQL expression on them.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def values_of(side: Side, key: str | pl.Expr) -> pl.Series:
     except QueryError as error:
         if not key.isidentifier():
             why = str(error).removeprefix(f"the condition {key!r}: ")
-            raise QueryError(f"{key!r} is no expression on dia_source: {why}") from error
+            raise QueryError(f"{key!r} is no expression on the sources' columns: {why}") from error
         raise QueryError(suggestions.unknown_column(key, side.column_names())) from error
 
 

@@ -34,6 +34,8 @@ _ID = "diaSourceId"
 #: Views with one row per source, the plainest first: a column is read from the first
 #: that has it.
 _SOURCE_VIEWS = ("dia_source", "dia_source_edge", "dia_source_focal_plane")
+#: What the columns of an expression are called while it is evaluated.
+_COLUMNS = "hitsduck_columns"
 #: Files that are read at the same time; each scan takes one core.
 _READERS = 4
 
@@ -95,7 +97,8 @@ class Side:
                 known = views.documented_columns(views.view_named(view))
                 of_view = [name for name in missing if name in known]
                 if of_view:
-                    self._read(view, {name: quote_identifier(name) for name in of_view})
+                    relation = self.reruns.scope(self.name, view, self.where)
+                    self._read(relation, {name: quote_identifier(name) for name in of_view})
                     missing = [name for name in missing if name not in of_view]
             if missing:
                 known = self.column_names()
@@ -112,21 +115,39 @@ class Side:
         return list(names)
 
     def values(self, expression: str) -> pl.Series:
-        """Return an SQL expression on ``dia_source``, one value per source.
+        """Return an SQL expression on columns that `frame` can give, one value per source.
 
         Raises
         ------
         QueryError
             Not one expression, or it cannot be bound.
+        InstrumentError
+            A column needs the camera, which is not known.
         """
         with self._lock:
             if expression not in self._columns:
                 guard.check_condition(self.reruns.connection, expression)
-                self._read("dia_source", {expression: f"(\n{expression}\n)"})
+                self._evaluate(expression)
             return self._columns[expression]
 
-    def _read(self, view: str, terms: dict[str, str]) -> None:
-        relation = self.reruns.scope(self.name, view, self.where)
+    def _evaluate(self, expression: str) -> None:
+        connection = self.reruns.connection
+        named = guard.column_names(connection, expression)
+        wanted = [name for name in self.column_names() if name.casefold() in named]
+        term = {expression: f"(\n{expression}\n)"}
+        if set(wanted) <= set(views.documented_columns(views.view_named(_SOURCE_VIEWS[0]))):
+            self._read(self.reruns.scope(self.name, _SOURCE_VIEWS[0], self.where), term)
+            return
+        # No view has them all, and ids, by which views would be joined, may be there twice.
+        columns = self.frame(*dict.fromkeys((_ID, *wanted)))
+        cursor = connection.cursor()
+        cursor.register(_COLUMNS, columns.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        try:
+            self._read(f"{_COLUMNS} as {_SOURCE_VIEWS[0]}", term)
+        finally:
+            cursor.unregister(_COLUMNS)
+
+    def _read(self, relation: str, terms: dict[str, str]) -> None:
         selected = ", ".join(
             f"{term} as {quote_identifier(name)}" for name, term in terms.items() if name != _ID
         )

@@ -458,7 +458,10 @@ def test_a_wide_table_is_not_cut(hitsduck, apdb):
         (["counts", "{apdb}", "--memory-limit", "2"], "2GB say"),
         (["counts", "{apdb}", "--where", "psFlux > 3"], "error: the condition 'psFlux > 3': "),
         (["compare", "{apdb}", "B={apdb}", "--by", "dtector"], "did you mean detector? (all: "),
-        (["compare", "{apdb}", "B={apdb}", "--by", "ra +"], "is no expression on dia_source"),
+        (
+            ["compare", "{apdb}", "B={apdb}", "--by", "ra +"],
+            "is no expression on the sources' columns",
+        ),
         (["compare", "{apdb}", "B={apdb}", "--by", "nothing"], 'sql RERUN "describe dia_source"'),
         (["compare", "{apdb}", "B={apdb}", "--radius-arcsec", "-1"], "not -1.0 (--radius-arcsec)"),
         (["explain", "{apdb}", "B={apdb}", "--extra", "a=ccd"], "did you mean detector?"),

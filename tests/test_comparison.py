@@ -18,7 +18,7 @@ from apdb_files import make_apdb
 
 import hitsduck
 from hitsduck.comparison import SUMMARY_COLUMNS, Comparison
-from hitsduck.errors import QueryError, RerunNameError
+from hitsduck.errors import InstrumentError, QueryError, RerunNameError
 from hitsduck.sides import Side
 
 #: Opens reruns of these sources: opened(a=[...], b=[...]).
@@ -418,6 +418,37 @@ def test_sources_are_counted_by_any_column_or_expression(opened: Opened):
     # columns that no list carries: a flag, and one of another view
     assert found.by("pixelFlags_edge").rows() == [(False, 3, 3, 2, 1, 1, 0)]
     assert found.by("edge_side").columns[0] == "edge_side"
+
+
+def test_a_text_sees_the_columns_of_every_view_with_one_row_per_source(opened: Opened):
+    # The left side of a detector lies at x = -0.5: x = 10 is 10.5 px from it.
+    places = [source(1, x=10.0), source(2, 10, x=40.0), source(3, 20, x=1000.0)]
+    reruns = opened(a=places, b=[*places, source(4, 30, x=11.0)])
+    found = reruns.compare("a", "b")
+    near = [(False, 2, 2, 2, 0, 0, 0), (True, 1, 2, 1, 0, 1, 1)]
+    assert found.by("edge_distance_px < 32").rows() == near
+    assert found.by("EDGE_DISTANCE_PX < 32").rows() == near
+    assert found.by(pl.col("edge_distance_px") < 32).rows() == near
+    # of three views at once
+    both = "dia_source.edge_distance_px < 32 and focal_x_mm is not null and ra > 150.001"
+    assert found.by(both).rows() == [(False, 3, 3, 3, 0, 0, 0), (True, 0, 1, 0, 0, 1, 1)]
+    one = reruns.compare("a", "b", where="diaSourceId = 2").by("edge_distance_px < 41")
+    assert one.rows() == [(True, 1, 1, 1, 0, 0, 0)]
+    told = found.explain(extra={"near edge": "edge_distance_px < 32"}).frame
+    ours = told.filter(pl.col("dimension") == "near edge").sort("value")
+    assert ours.select("value", "n_left", "n_right").rows() == [("false", 2, 2), ("true", 1, 2)]
+    with pytest.raises(QueryError, match="no expression"):
+        found.by("max(edge_distance_px)")
+    with pytest.raises(QueryError, match="edge_distance_pxx"):
+        found.by("edge_distance_pxx + edge_distance_px")
+
+
+def test_a_text_on_plain_columns_needs_no_camera(opened: Opened):
+    rows = [source(1), source(2, 10, psfFlux=300.0)]
+    found = opened(opening={"instrument": None}, a=rows, b=rows).compare("a", "b")
+    assert found.by("psf_snr > 20").rows() == [(False, 1, 1, 1, 0, 0, 0), (True, 1, 1, 1, 0, 0, 0)]
+    with pytest.raises(InstrumentError, match="rerun 'a'"):
+        found.by("edge_distance_px < 32")
 
 
 def test_an_unknown_column_or_a_statement_is_refused_with_what_there_is(opened: Opened):

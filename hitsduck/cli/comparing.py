@@ -238,7 +238,7 @@ def _print_frame(frame: pl.DataFrame) -> None:
     "--extra",
     multiple=True,
     metavar="NAME=EXPRESSION",
-    help="A dimension of your own: a column, or an SQL expression on dia_source.",
+    help="A dimension of your own: a column, or an SQL expression on columns of the sources.",
 )
 @click.option(
     "--all-rows",
