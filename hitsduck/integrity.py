@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
 from hitsduck import schema
+from hitsduck.agreement import (
+    APART_ARCSEC,
+    detectors_lacked,
+    standing_for_visits,
+    visits_apart,
+)
 from hitsduck.crossmatch import match_images
 from hitsduck.errors import InstrumentError, MatchError
 from hitsduck.evidence import Problems
@@ -32,6 +38,7 @@ OUTSIDE_VISIT_ARCSEC = 300.0
 #: Two detections of one image closer than this are one thing detected twice: no PSF of a
 #: ground-based survey is narrower.
 REPEATED_ARCSEC = 0.3
+_NO_PIXELS = "DiaSource has no pixel positions (x, y) to compare with"
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,12 @@ class Finding:
     reason: str | None = None
 
 
+T = TypeVar("T")
 Check = Callable[["Reruns", str, Side], Finding]
+#: What is kept of a rerun to be compared with the others; a finding where nothing can be.
+Kept = pl.DataFrame | Finding
+Keep = Callable[["Reruns", str, Side], Kept]
+Compare = Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], Finding]
 
 
 def check_integrity(reruns: Reruns, names: Sequence[str] | None = None) -> Result:
@@ -68,10 +80,10 @@ def check_integrity(reruns: Reruns, names: Sequence[str] | None = None) -> Resul
     Returns
     -------
     Result
-        One row per rerun and check, in the order of `CHECKS`: ``rerun``, ``check``,
-        ``count`` (NULL where the check cannot be made), ``examples`` (up to five, as
-        text), ``reason`` (why it cannot be made, or what to know about the count).
-        All rows behind a count: the view named in `CHECKS`.
+        One row per rerun and check, in the order of `CHECKS` and, of several reruns,
+        `CHECKS_BETWEEN`: ``rerun``, ``check``, ``count`` (NULL where the check cannot be
+        made), ``examples`` (up to five, as text), ``reason`` (why it cannot be made, or
+        what to know about the count). All rows behind a count: the view named in `CHECKS`.
 
     Raises
     ------
@@ -80,23 +92,32 @@ def check_integrity(reruns: Reruns, names: Sequence[str] | None = None) -> Resul
     """
     from hitsduck.results import Result
 
-    rows: list[dict[str, Any]] = []
-    for name in reruns.names if names is None else names:
+    asked = list(dict.fromkeys(reruns.names if names is None else names))
+    findings: dict[str, dict[str, Finding]] = {}
+    kept: dict[str, dict[str, Kept]] = {check: {} for check in CHECKS_BETWEEN}
+    for name in asked:
         side = Side(reruns, name)
-        for check, (_, look) in CHECKS.items():
-            try:
-                found = look(reruns, name, side)
-            except (InstrumentError, MatchError) as error:
-                found = Finding(None, reason=str(error))
-            rows.append(
-                {
-                    "rerun": name,
-                    "check": check,
-                    "count": found.count,
-                    "examples": list(found.examples),
-                    "reason": found.reason,
-                }
-            )
+        findings[name] = {
+            check: _looked(look, reruns, name, side) for check, (_, look) in CHECKS.items()
+        }
+        if len(asked) > 1:
+            for check, (_, keep, _) in CHECKS_BETWEEN.items():
+                kept[check][name] = _looked(keep, reruns, name, side)
+    if len(asked) > 1:
+        for check, (_, _, compare) in CHECKS_BETWEEN.items():
+            for name in asked:
+                findings[name][check] = _compared(compare, kept[check], name)
+    rows = [
+        {
+            "rerun": name,
+            "check": check,
+            "count": found.count,
+            "examples": list(found.examples),
+            "reason": found.reason,
+        }
+        for name, of_rerun in findings.items()
+        for check, found in of_rerun.items()
+    ]
     kinds: dict[str, PolarsDataType] = {
         "rerun": pl.String,
         "check": pl.String,
@@ -107,6 +128,27 @@ def check_integrity(reruns: Reruns, names: Sequence[str] | None = None) -> Resul
     # Not by pyarrow.Table.from_pylist, which imports pandas where it is installed: Altair,
     # drawing in another thread meanwhile, then takes it for complete.
     return Result(pl.DataFrame(rows, schema=kinds).to_arrow())
+
+
+def _looked(
+    look: Callable[[Reruns, str, Side], T], reruns: Reruns, name: str, side: Side
+) -> T | Finding:
+    """Return what a look at one rerun gives, or why it gives nothing."""
+    try:
+        return look(reruns, name, side)
+    except (InstrumentError, MatchError) as error:
+        return Finding(None, reason=str(error))
+
+
+def _compared(compare: Compare, kept: Mapping[str, Kept], name: str) -> Finding:
+    """Return what contradicts the other reruns, as far as they can be looked at."""
+    own = kept[name]
+    if isinstance(own, Finding):
+        return own
+    others = {n: f for n, f in kept.items() if n != name and not isinstance(f, Finding)}
+    if not others:
+        return Finding(None, reason="none of the other reruns can be looked at")
+    return compare(own, others)
 
 
 def _rows(reruns: Reruns, name: str, view: str) -> pl.DataFrame:
@@ -185,7 +227,7 @@ def _outside(reruns: Reruns, name: str, side: Side) -> Finding:
     columns = ("diaSourceId", "visit", "detector", "ra", "dec", "x", "y")
     sources = side.frame(*columns)
     if sources.height and sources["x"].null_count() == sources.height:
-        return Finding(None, reason="DiaSource has no pixel positions (x, y) to compare with")
+        return Finding(None, reason=_NO_PIXELS)
     offset = sky_offsets(sources)
     in_range = pl.col("ra").is_finite() & pl.col("dec").is_finite() & pl.col("x").is_finite()
     unknown = sources.select((in_range & offset.is_null()).fill_null(False)).to_series()
@@ -251,7 +293,51 @@ def _unset_flags(reruns: Reruns, name: str, side: Side) -> Finding:
     return Finding(unset.height, examples, reason)
 
 
-#: Every check: what is counted, and how.
+def _standing(reruns: Reruns, name: str, side: Side) -> Kept:
+    sources = side.frame("diaSourceId", "visit", "detector", "ra", "dec", "x", "y")
+    if sources.height and sources["x"].null_count() == sources.height:
+        return Finding(None, reason=_NO_PIXELS)
+    return standing_for_visits(sources)
+
+
+def _elsewhere(own: pl.DataFrame, others: Mapping[str, pl.DataFrame]) -> Finding:
+    """Count the visits that lie elsewhere than in most of the other reruns that have them."""
+    parts = [
+        visits_apart(own, other).with_columns(pl.lit(name).alias("other"))
+        for name, other in others.items()
+    ]
+    is_apart = pl.col("sep_arcsec") > APART_ARCSEC
+    told = pl.concat(parts).filter((is_apart.mean() > 0.5).over("visit")).filter(is_apart)
+    first = told.unique("visit", keep="first", maintain_order=True).sort("visit")
+    examples = tuple(
+        f"visit {row['visit']}: ra {row['ra_left']:.5f}, dec {row['dec_left']:.5f}, but in "
+        f"{row['other']} ra {row['ra_right']:.5f}, dec {row['dec_right']:.5f}"
+        for row in first.head(EXAMPLES).iter_rows(named=True)
+    )
+    reason = "of two reruns which one is wrong cannot be told" if len(parts) == 1 else None
+    return Finding(first.height, examples, reason if examples else None)
+
+
+def _images(reruns: Reruns, name: str, side: Side) -> pl.DataFrame:
+    return reruns.query(f"select visit, detector from {reruns.scope(name, 'image')}").polars()
+
+
+def _lacked(own: pl.DataFrame, others: Mapping[str, pl.DataFrame]) -> Finding:
+    """Count the detectors that this rerun has in no visit, and another in most of them."""
+    parts = [
+        detectors_lacked(own, other).with_columns(pl.lit(name).alias("other"))
+        for name, other in others.items()
+    ]
+    first = pl.concat(parts).unique("detector", keep="first", maintain_order=True).sort("detector")
+    examples = tuple(
+        f"detector {row['detector']}: in {row['other']} {row['n_visits_with_detector']} of the "
+        f"{row['n_visits']} visits of both have it"
+        for row in first.head(EXAMPLES).iter_rows(named=True)
+    )
+    return Finding(first.height, examples)
+
+
+#: Every check of one rerun: what is counted, and how.
 CHECKS: dict[str, tuple[str, Check]] = {
     "duplicate_dia_source_ids": (
         "ids that more than one source has (view integrity_duplicate_dia_source)",
@@ -285,7 +371,8 @@ CHECKS: dict[str, tuple[str, Check]] = {
     ),
     "visits_with_missing_detectors": (
         "visits that lack a detector which more than half of the visits have, so that one "
-        "which all lack is not noticed (view integrity_missing_detector)",
+        "which all lack is not noticed; detectors_only_elsewhere counts those "
+        "(view integrity_missing_detector)",
         _missing_detectors,
     ),
     "unusable_positions": (
@@ -306,5 +393,22 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "flags_never_set": (
         "flags that the file holds and no source has set (view integrity_unset_flag)",
         _unset_flags,
+    ),
+}
+
+#: Every check between reruns: what is counted, what is kept of each rerun, and how one is
+#: compared with the others.
+CHECKS_BETWEEN: dict[str, tuple[str, Keep, Compare]] = {
+    "detectors_only_elsewhere": (
+        "detectors without an image in any visit, which another opened rerun has in more than "
+        "half of the visits of both",
+        _images,
+        _lacked,
+    ),
+    "visits_elsewhere_on_the_sky": (
+        f"visits whose pixels lie more than {APART_ARCSEC:g} arcsec from where more than half of "
+        "the other opened reruns put them",
+        _standing,
+        _elsewhere,
     ),
 }

@@ -17,7 +17,7 @@ from apdb_files import make_apdb
 import hitsduck
 from hitsduck import views
 from hitsduck.errors import RerunNameError
-from hitsduck.integrity import CHECKS, EXAMPLES
+from hitsduck.integrity import CHECKS, CHECKS_BETWEEN, EXAMPLES
 from hitsduck.simulator import causes, simulate
 
 Row = dict[str, Any]
@@ -300,6 +300,85 @@ def test_a_detection_that_is_there_twice_is_found(checked: Checked):
     assert found["repeated_detections"]["examples"] == ["diaSourceId 1, and 7, sep_arcsec 0.2"]
 
 
+@pytest.fixture
+def between(tmp_path: Path) -> Iterator[Callable[..., dict[tuple[str, str], Row]]]:
+    """Open reruns of these sources and give what the checks between them found."""
+    with ExitStack() as stack:
+
+        def check(**sources: list[Row]) -> dict[tuple[str, str], Row]:
+            paths = {n: make_apdb(tmp_path / f"{n}.db", sources=r) for n, r in sources.items()}
+            reruns = stack.enter_context(hitsduck.open_reruns(paths, instrument="DECam"))
+            found = {(row["rerun"], row["check"]): row for row in reruns.integrity()}
+            assert [check for name, check in found if name == next(iter(paths))] == [
+                *CHECKS,
+                *CHECKS_BETWEEN,
+            ]
+            return found
+
+        yield check
+
+
+def test_a_visit_that_lies_elsewhere_in_another_rerun_is_named_with_both_places(between):
+    right = exposure({5: 6, 20: 6, 28: 3}) + [
+        row | {"visit": 2, "diaSourceId": 100 + row["diaSourceId"]} for row in exposure({5: 6})
+    ]
+    # visit 1 one degree north as a whole; its images agree with each other
+    shifted = [row | {"dec": row["dec"] + (row["visit"] == 1)} for row in right]
+    found = between(a=right, b=shifted)
+    for name, other, north in (("a", "b", 0), ("b", "a", 1)):
+        told = found[name, "visits_elsewhere_on_the_sky"]
+        assert told["count"] == 1
+        (example,) = told["examples"]
+        words = re.fullmatch(
+            rf"visit 1: ra (\S+), dec (\S+), but in {other} ra (\S+), dec (\S+)", example
+        )
+        assert words is not None, example
+        ra, dec, other_ra, other_dec = map(float, words.groups())
+        assert ra == other_ra
+        assert other_dec - dec == pytest.approx(1 - 2 * north, abs=1e-4)
+        assert told["reason"] == "of two reruns which one is wrong cannot be told"
+        assert found[name, "outside_detector_area"]["count"] == 0
+
+
+def test_of_three_reruns_the_one_that_stands_alone_is_named(between):
+    right = exposure({5: 6, 20: 6})
+    # 59 arcsec are no other place, 61 are
+    found = between(
+        a=right,
+        b=[row | {"dec": row["dec"] + 59 / 3600} for row in right],
+        c=[row | {"dec": row["dec"] - 61 / 3600} for row in right],
+    )
+    counted = {name: found[name, "visits_elsewhere_on_the_sky"]["count"] for name in "abc"}
+    assert counted == {"a": 0, "b": 0, "c": 1}
+    assert found["c", "visits_elsewhere_on_the_sky"]["reason"] is None
+
+
+def test_other_sources_of_a_visit_are_no_other_place(between):
+    # the second rerun has nothing of the first one's images but a new crowd on detector 60
+    found = between(a=exposure({5: 6, 20: 6}), b=exposure({5: 1, 60: 40}))
+    for name in "ab":
+        assert found[name, "visits_elsewhere_on_the_sky"]["count"] == 0
+
+
+def test_a_detector_that_only_another_rerun_has_is_named(between):
+    def visits(**detectors: tuple[int, ...]) -> list[Row]:
+        images = [(int(v[1:]), d) for v, of_visit in detectors.items() for d in of_visit]
+        return [source(k, visit=v, detector=d) for k, (v, d) in enumerate(images, start=1)]
+
+    # b has 6 in 2 of the 3 visits of both, and 7 in 1 of them
+    found = between(
+        a=visits(v1=(5,), v2=(5,), v3=(5,)),
+        b=visits(v1=(5, 6, 7), v2=(5, 6), v3=(5,), v4=(5, 8), v5=(8,), v6=(8,)),
+    )
+    told = found["a", "detectors_only_elsewhere"]
+    assert (told["count"], told["examples"]) == (
+        1,
+        ["detector 6: in b 2 of the 3 visits of both have it"],
+    )
+    assert found["a", "visits_with_missing_detectors"]["count"] == 0
+    assert found["b", "detectors_only_elsewhere"]["count"] == 0
+
+
 def test_flags_that_no_source_has_are_listed_with_those_of_the_good_definition_first(
     checked: Checked,
 ):
@@ -374,4 +453,4 @@ def test_real_files_are_in_order_but_for_one_source_that_is_there_twice(shared: 
         )
     ]
     assert found["count"].null_count() == 0
-    assert found.group_by("rerun").len()["len"].to_list() == [len(CHECKS)] * 3
+    assert found.group_by("rerun").len()["len"].to_list() == [len(CHECKS) + len(CHECKS_BETWEEN)] * 3

@@ -27,9 +27,11 @@ ORDER = (
     ("series",),
     ("gallery",),
     ("page", "charts", "chartdata"),
+    ("large",),
     ("comparison", "integrity", "outside", "src_catalogs"),
     (  # what changed: frames in, frames and words out
         "absence",
+        "agreement",
         "components",
         "counting",
         "coverage",
