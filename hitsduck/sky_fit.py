@@ -5,7 +5,9 @@ Frames in and out.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,12 @@ _SCALE_TOLERANCE = 0.1
 #: Each source is looked at with those so many places further on in its image, and with
 #: the one half way round: all pairs of up to five sources, most of them far apart.
 _PARTNERS = (1, 3)
+#: Sources are worked on in blocks of about so many, which stay in the processor's cache.
+_BLOCK = 40_000
+#: About so many blocks tell the parity, where it leaves clearly less than the other: less
+#: than such a part of it.
+_TELLING = 3
+_CLEARLY = 0.1
 #: So many sources of each image, those that agree best with the others, stand for it in
 #: its visit.
 _STANDING_FOR_IMAGE = 3
@@ -60,9 +68,7 @@ def sky_offsets(sources: pl.DataFrame, *, by: Sequence[str] = ("visit", "detecto
         return offsets
     kept = kept.sort(*by, "row")
     image = kept.select(pl.struct(by).rle_id().alias("image"))["image"].to_numpy().astype(np.int64)
-    sky = _tangent_plane(kept["ra"].to_numpy(), kept["dec"].to_numpy(), image)
-    pixel = kept["x"].to_numpy() + 1j * kept["y"].to_numpy()
-    found = _offsets(image, sky, pixel)
+    found = _offsets(_blocks(kept, image), image.size)
     known = np.isfinite(found)
     told = pl.DataFrame(
         {"row": kept["row"].filter(pl.Series(known)), "offset_arcsec": found[known]}
@@ -129,6 +135,89 @@ def visit_offsets(
     return found.to_series().alias("offset_arcsec"), undecided.height
 
 
+@dataclass
+class _Block:
+    """The sources of some images, in order: small enough to be worked on in one place.
+
+    Attributes
+    ----------
+    image : numpy.ndarray
+        Number of each source's image, from 0 without a gap.
+    sky : numpy.ndarray
+        East + i north (arcsec) around the middle of the image.
+    pixel : numpy.ndarray
+        x + i y (px).
+    ratio : numpy.ndarray
+        Of every pair its separation on the sky over that in pixels, NaN where it has none.
+    """
+
+    image: Ints
+    sky: Complexes
+    pixel: Complexes
+    ratio: Floats
+
+    def offsets(self, scale: float, *, is_mirrored: bool) -> Floats:
+        """Return each source's offset in arcsec, NaN where it cannot be told."""
+        agrees = np.abs(self.ratio / scale - 1.0) < _SCALE_TOLERANCE
+        first, second = (rows[agrees] for rows in _pairs(self.image))
+        pixel = self.pixel.conj() if is_mirrored else self.pixel
+        slope = (self.sky[first] - self.sky[second]) / (pixel[first] - pixel[second])
+        left_over = self.sky - _medians(slope, self.image[first], self.image)[self.image] * pixel
+        shift = _medians(left_over, self.image, self.image)
+        offsets: Floats = np.abs(left_over - shift[self.image])
+        return offsets
+
+
+def _blocks(sources: pl.DataFrame, image: Ints) -> list[_Block]:
+    """Cut sources, which are in order of their images, into blocks of whole images."""
+    start = np.flatnonzero(np.diff(image, prepend=-1))
+    wanted = np.searchsorted(start, np.arange(0, image.size, _BLOCK))
+    cuts = np.unique(np.append(start[wanted[wanted < start.size]], image.size))
+    blocks = []
+    for low, high in itertools.pairwise(cuts.tolist()):
+        part = sources[low:high]
+        number = image[low:high] - image[low]
+        sky = _tangent_plane(part["ra"].to_numpy(), part["dec"].to_numpy(), number)
+        pixel = part["x"].to_numpy() + 1j * part["y"].to_numpy()
+        first, second = _pairs(number)
+        on_sky, in_pixels = np.abs(sky[first] - sky[second]), np.abs(pixel[first] - pixel[second])
+        usable = (on_sky > 0) & (in_pixels > 0)
+        nowhere = np.full(first.size, np.nan)
+        ratio = np.divide(on_sky, in_pixels, out=nowhere, where=usable)
+        blocks.append(_Block(number, sky, pixel, ratio))
+    return blocks
+
+
+def _offsets(blocks: Sequence[_Block], n_sources: int) -> Floats:
+    """Return each source's offset in arcsec, NaN where it cannot be told."""
+    ratio = np.concatenate([block.ratio for block in blocks])
+    ratio = ratio[np.isfinite(ratio)]
+    if not ratio.size:
+        return np.full(n_sources, np.nan)
+    scale = float(np.median(ratio, overwrite_input=True))
+    # The right parity leaves next to nothing, the wrong one as much as the image is wide;
+    # of many sources those of some blocks tell which it is.
+    for told_by in (blocks[:: max(len(blocks) // _TELLING, 1)], blocks):
+        tried = [_all_offsets(told_by, scale, is_mirrored=mirror) for mirror in (False, True)]
+        left_over = [_middle(offsets) for offsets in tried]
+        is_mirrored = left_over[1] < left_over[0]
+        if len(told_by) == len(blocks):
+            return tried[is_mirrored]
+        if min(left_over) < _CLEARLY * max(left_over):
+            break
+    return _all_offsets(blocks, scale, is_mirrored=is_mirrored)
+
+
+def _all_offsets(blocks: Sequence[_Block], scale: float, *, is_mirrored: bool) -> Floats:
+    return np.concatenate([block.offsets(scale, is_mirrored=is_mirrored) for block in blocks])
+
+
+def _middle(offsets: Floats) -> float:
+    """Return the median of the offsets that can be told, infinity where none can."""
+    known = offsets[np.isfinite(offsets)]
+    return float(np.median(known)) if known.size else np.inf
+
+
 def _tangent_plane(ra_deg: Floats, dec_deg: Floats, image: Ints) -> Complexes:
     """Return east + i north (arcsec) of each source around the middle of its image."""
     xyz = unit_vectors(ra_deg, dec_deg)
@@ -141,49 +230,6 @@ def _tangent_plane(ra_deg: Floats, dec_deg: Floats, image: Ints) -> Complexes:
     offset = (xyz * east[:, image]).sum(axis=0) + 1j * (xyz * north[:, image]).sum(axis=0)
     is_near = along > 0.1
     return np.where(is_near, offset / np.where(is_near, along, 1.0) * _ARCSEC, _FAR_ARCSEC)
-
-
-def _offsets(image: Ints, sky: Complexes, pixel: Complexes) -> Floats:
-    """Return each source's offset in arcsec, NaN where it cannot be told."""
-    first, second = _pairs(image)
-    pixels = pixel[first] - pixel[second]
-    apart = sky[first] - sky[second]
-    usable = (np.abs(apart) > 0) & (np.abs(pixels) > 0)
-    if not usable.any():
-        return np.full(image.size, np.nan)
-    first, pixels, apart = first[usable], pixels[usable], apart[usable]
-    scale = np.median(np.abs(apart) / np.abs(pixels))
-    agrees = np.abs(np.abs(apart) / np.abs(pixels) / scale - 1.0) < _SCALE_TOLERANCE
-    first, pixels, apart = first[agrees], pixels[agrees], apart[agrees]
-    if not first.size:
-        return np.full(image.size, np.nan)
-    n_images = int(image[-1]) + 1
-    fits = [
-        _fit(image, sky, pixel, first, apart / turned, turned_pixel, n_images)
-        for turned, turned_pixel in ((pixels, pixel), (pixels.conj(), pixel.conj()))
-    ]
-    # The right parity leaves next to nothing, the wrong one as much as the image is wide.
-    return min(fits, key=lambda offsets: float(np.nanmedian(offsets)))
-
-
-def _fit(
-    image: Ints,
-    sky: Complexes,
-    pixel: Complexes,
-    first: Ints,
-    slope: Complexes,
-    turned: Complexes,
-    n_images: int,
-) -> Floats:
-    """Return the offsets from ``sky = slope * turned + shift``, image by image."""
-    of_image = np.full(n_images, np.nan + 0j)
-    has_slope = np.unique(image[first])
-    number = np.searchsorted(has_slope, image[first])
-    of_image[has_slope] = _median(slope.real, number) + 1j * _median(slope.imag, number)
-    left_over = sky - of_image[image] * turned
-    shift = _median(left_over.real, image) + 1j * _median(left_over.imag, image)
-    offsets: Floats = np.abs(left_over - shift[image])
-    return offsets
 
 
 def _pairs(image: Ints) -> tuple[Ints, Ints]:
@@ -201,6 +247,15 @@ def _pairs(image: Ints) -> tuple[Ints, Ints]:
     first = np.concatenate([pair[0] for pair in pairs])
     second = np.concatenate([pair[1] for pair in pairs])
     return first, second
+
+
+def _medians(values: Complexes, group: Ints, image: Ints) -> Complexes:
+    """Return the median of both parts for each of the images; NaN where there are no values."""
+    medians = np.full(int(image[-1]) + 1, np.nan + 0j)
+    frame = pl.DataFrame({"group": group, "real": values.real, "imag": values.imag})
+    found = frame.group_by("group").agg(pl.col("real", "imag").median())
+    medians[found["group"].to_numpy()] = found["real"].to_numpy() + 1j * found["imag"].to_numpy()
+    return medians
 
 
 def _median(values: Floats, group: Ints) -> Floats:
