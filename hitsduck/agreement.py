@@ -27,13 +27,13 @@ def standing_for_visits(sources: pl.DataFrame) -> pl.DataFrame:
     Parameters
     ----------
     sources : polars.DataFrame
-        One row per source: ``diaSourceId``, ``visit``, ``detector``, ``ra``, ``dec``
-        (deg), ``x``, ``y`` (px).
+        One row per source: ``visit``, ``detector``, ``ra``, ``dec`` (deg), ``x``, ``y``
+        (px).
 
     Returns
     -------
     polars.DataFrame
-        Those rows that have an image and all four coordinates.
+        Those rows that have an image and all four coordinates, numbered: ``row``.
     """
     places = ("ra", "dec", "x", "y")
     usable = sources.drop_nulls([*_IMAGE, *places]).filter(
@@ -42,7 +42,8 @@ def standing_for_visits(sources: pl.DataFrame) -> pl.DataFrame:
     )
     counted = usable.group_by(_IMAGE).len().sort("visit", "len", "detector", descending=True)
     chosen = counted.group_by("visit").head(_DETECTORS)
-    return usable.join(chosen, on=_IMAGE, how="semi", maintain_order="left")
+    kept = usable.join(chosen, on=_IMAGE, how="semi", maintain_order="left")
+    return kept.with_row_index("row")  # an id may be NULL
 
 
 def visits_apart(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
@@ -60,7 +61,7 @@ def visits_apart(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
         pixels, sorted: ``visit``, ``ra_left``, ``dec_left``, ``ra_right``, ``dec_right``
         (deg, of those sources in the middle), ``sep_arcsec`` (median).
     """
-    pairs = match_pixels(left, right, radius_px=_SAME_PX).pairs
+    pairs = match_pixels(left, right, radius_px=_SAME_PX, id_column="row").pairs
     both = (left[pairs["left_index"]], right[pairs["right_index"]])
     vectors = [unit_vectors(side["ra"].to_numpy(), side["dec"].to_numpy()) for side in both]
     half_chord = np.sqrt(((vectors[0] - vectors[1]) ** 2).sum(axis=0)) / 2

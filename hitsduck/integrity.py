@@ -294,7 +294,7 @@ def _unset_flags(reruns: Reruns, name: str, side: Side) -> Finding:
 
 
 def _standing(reruns: Reruns, name: str, side: Side) -> Kept:
-    sources = side.frame("diaSourceId", "visit", "detector", "ra", "dec", "x", "y")
+    sources = side.frame("visit", "detector", "ra", "dec", "x", "y")
     if sources.height and sources["x"].null_count() == sources.height:
         return Finding(None, reason=_NO_PIXELS)
     return standing_for_visits(sources)

@@ -472,6 +472,9 @@ def test_sources_without_an_id_leave_the_other_checks(tmp_path: Path):
     assert found["repeated_detections"]["count"] is None
     assert "diaSourceId" in found["repeated_detections"]["reason"]
     assert found["sources_without_object"]["count"] == 0
+    with hitsduck.open_reruns({"A": path, "B": apdb(tmp_path / "b.db")}) as reruns:
+        found = {(row["rerun"], row["check"]): row for row in reruns.integrity().rows()}
+    assert found["A", "visits_elsewhere_on_the_sky"]["count"] == 0
 
 
 def test_a_bad_cell_hurts_only_the_questions_that_read_it(tmp_path: Path):
