@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -244,7 +245,7 @@ def _detector(row: dict[str, str], path: Path, line: int) -> Detector:
     )
 
 
-def read_camera(path: str | Path, *, name: str | None = None) -> Camera:
+def read_camera(path: str | os.PathLike[str], *, name: str | None = None) -> Camera:
     """Read a user's camera from a CSV of the package's form.
 
     Beside the detector columns the first row may hold ``camera`` (its name, else
@@ -263,6 +264,8 @@ def read_camera(path: str | Path, *, name: str | None = None) -> Camera:
     CameraError
         The file is unreadable, or neither it nor a known camera gives the scale.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise CameraError(f"camera is {path!r}; a Camera or the path of a CSV is wanted (--camera)")
     path = Path(path)
     detectors = read_detectors(path)
     with path.open(encoding="utf-8-sig", newline="") as file:

@@ -144,6 +144,8 @@ class Connection:
         if memory_limit is not None:
             config["memory_limit"] = memory_limit
         if temp_directory is not None:
+            if not isinstance(temp_directory, str | os.PathLike):
+                raise EngineError(f"temp_directory is {temp_directory!r}; a path is wanted")
             config["temp_directory"] = os.fspath(temp_directory)
         try:
             self._root, self.extension = _open(os.fspath(database or ":memory:"), config)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -140,7 +141,7 @@ def edge_areas(geometry: pl.DataFrame, *, within_px: float) -> pl.DataFrame:
         ``area_within_px2``, ``area_interior_px2``.
     """
     _require(geometry, _GEOMETRY, "the geometry")
-    if not 0 < within_px < math.inf:
+    if not isinstance(within_px, Real) or not 0 < within_px < math.inf:
         raise MatchError(
             f"within_px is {within_px}; give a number of pixels above 0 (--edge-within)"
         )

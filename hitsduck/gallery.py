@@ -377,9 +377,9 @@ def picture(name: str) -> Picture:
     QueryError
         There is none; the message lists them.
     """
-    found = CHARTS.get(name.replace("-", "_"))
+    found = CHARTS.get(str(name).replace("-", "_"))
     if found is None:
-        close = difflib.get_close_matches(name, CHARTS, n=1)
+        close = difflib.get_close_matches(str(name), CHARTS, n=1)
         hint = f", did you mean {close[0]}?" if close else ";"
         raise QueryError(f"no chart is called {name!r}{hint} there are: {', '.join(CHARTS)}")
     return found

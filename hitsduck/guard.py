@@ -40,6 +40,8 @@ def check_select(connection: Connection, query: str) -> None:
     QueryError
         Not exactly one SELECT, a syntax error, or a function that opens files.
     """
+    if not isinstance(query, str):
+        raise QueryError(f"the query is {query!r} ({type(query).__name__}); a text is wanted")
     _check_functions(_statement(connection, query, "the query"))
 
 

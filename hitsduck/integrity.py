@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +16,7 @@ from hitsduck.agreement import (
     visits_apart,
 )
 from hitsduck.crossmatch import match_images
-from hitsduck.errors import InstrumentError, MatchError
+from hitsduck.errors import InstrumentError, MatchError, RerunNameError
 from hitsduck.evidence import Problems
 from hitsduck.sides import Side
 from hitsduck.sky_fit import sky_offsets, visit_offsets
@@ -92,6 +92,8 @@ def check_integrity(reruns: Reruns, names: Sequence[str] | None = None) -> Resul
     """
     from hitsduck.results import Result
 
+    if names is not None and (isinstance(names, str) or not isinstance(names, Iterable)):
+        raise RerunNameError(f"names is {names!r}; a list of reruns is wanted, [...]")
     asked = list(dict.fromkeys(reruns.names if names is None else names))
     findings: dict[str, dict[str, Finding]] = {}
     kept: dict[str, dict[str, Kept]] = {check: {} for check in CHECKS_BETWEEN}

@@ -43,6 +43,8 @@ def values_of(side: Side, key: str | pl.Expr) -> pl.Series:
         if found.width != 1 or found.height != frame.height:
             raise QueryError(f"the expression {key} does not give one value per source")
         return found.to_series()
+    if not isinstance(key, str):
+        raise QueryError(f"{key!r} is neither a column's name nor an expression to count by")
     if key in side.column_names():
         return side.frame(key).to_series()
     try:
@@ -141,6 +143,8 @@ def register(reruns: Reruns, lists: Mapping[str, pl.DataFrame], schema: str | No
         while f"comparison_{number}" in taken:
             number += 1
         schema = f"comparison_{number}"
+    elif not isinstance(schema, str):
+        raise RerunNameError(f"{schema!r} cannot be the name of a schema; give a text")
     elif schema.casefold() in taken:
         raise RerunNameError(f"a schema {schema!r} exists already; give the comparison another")
     quoted = quote_identifier(schema)

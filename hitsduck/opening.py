@@ -88,6 +88,10 @@ def open_reruns(
         raise QueryError(
             f"moments is {moments!r}; it is one of {', '.join(MOMENT_UNITS)} (--moments)"
         )
+    if not isinstance(cache, bool | str | os.PathLike):
+        raise QueryError(f"cache is {cache!r}; it is True, False or a folder (--cache)")
+    if tracer is not None and not callable(tracer):
+        raise QueryError(f"tracer is {tracer!r}; a function of two arguments is wanted")
     stated = _stated_camera(instrument, camera)
     flag_set, flags = schema.resolve_flags(bad_flags)
     if not isinstance(cache, bool):
@@ -262,4 +266,4 @@ def _stated_camera(
         return get_camera(instrument).name if instrument else None
     if isinstance(camera, Camera):
         return camera
-    return read_camera(Path(camera), name=instrument)
+    return read_camera(camera, name=instrument)

@@ -322,7 +322,7 @@ class Reruns:
         ------
         RerunNameError
         """
-        if name not in self._attached:
+        if not isinstance(name, str) or name not in self._attached:
             raise RerunNameError(f"no rerun is called {name!r}; open: {', '.join(self._attached)}")
         return self._attached[name]
 

@@ -326,6 +326,13 @@ def resolve_flags(bad_flags: str | Sequence[str]) -> tuple[str, tuple[str, ...]]
         if bad_flags in FLAG_SETS:
             return bad_flags, FLAG_SETS[bad_flags]
         bad_flags = [part.strip() for part in bad_flags.split(",") if part.strip()]
+    given = bad_flags
+    bad_flags = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(name, str) for name in bad_flags):
+        raise FlagError(
+            f"bad_flags is {given!r}; give names of flags, or one of the known sets: "
+            f"{', '.join(FLAG_SETS)}"
+        )
     if not bad_flags:
         raise FlagError(f"no flag is named; known sets: {', '.join(FLAG_SETS)}")
     known = flag_names()

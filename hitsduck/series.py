@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -224,7 +224,7 @@ def _ordered(reruns: Reruns, order: str | Sequence[str]) -> list[str]:
         names = _at_least_two(reruns)
         times = {name: _processed(reruns, name) for name in names}
         return sorted(names, key=lambda name: times[name])
-    if isinstance(order, str):
+    if isinstance(order, str) or not isinstance(order, Iterable):
         raise QueryError(
             f"the order is {order!r}; it is one of {', '.join(ORDERS)}, or a list of names"
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from hitsduck.errors import SameFileWarning
+from hitsduck.errors import QueryError, SameFileWarning
 from hitsduck.results import frame_html
 
 if TYPE_CHECKING:
@@ -219,7 +219,12 @@ def count_src_files(
     found = {name: _find(folder) for name, folder in folders.items()}
     wanted = sorted({image for paths in found.values() for image in paths})
     if images is not None:
-        wanted = sorted({(int(visit), int(detector)) for visit, detector in images})
+        try:
+            wanted = sorted({(int(visit), int(detector)) for visit, detector in images})
+        except (TypeError, ValueError) as error:
+            raise QueryError(
+                f"images is {images!r}; pairs of visit and detector are wanted"
+            ) from error
     files = {
         image: {
             name: read_src_file(found[name].get(image, _expected(folders[name], image)))

@@ -135,7 +135,7 @@ def create_workspace(
     RerunChangedError
         An APDB changed while it was read, or SQLite counts or sums otherwise.
     """
-    target = Path(path)
+    target = _path(path)
     if target.exists() and not overwrite:
         raise OutputError(
             f"{target}: is there already; refresh it (`hitsduck workspace refresh {target}`), "
@@ -225,7 +225,17 @@ def _is_alive(process: int) -> bool:
 
 
 def _asked(columns: str | Sequence[str]) -> str:
-    return columns if isinstance(columns, str) else ",".join(columns)
+    if isinstance(columns, str):
+        return columns
+    if not isinstance(columns, Sequence) or not all(isinstance(name, str) for name in columns):
+        raise QueryError(f"columns is {columns!r}; it is all, notebook, or a list of names")
+    return ",".join(columns)
+
+
+def _path(path: str | os.PathLike[str]) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise OutputError(f"{path!r} is no path; name the file or folder to write")
+    return Path(path)
 
 
 def _chosen(columns: str) -> Mapping[str, frozenset[str]] | None:
@@ -604,7 +614,7 @@ def export_parquet(
     ------
     OutputError, RerunChangedError
     """
-    target = Path(folder)
+    target = _path(folder)
     if target.exists() and not _is_replaceable(target):
         raise OutputError(
             f"{target}: is there and no earlier export; name a new folder, or empty this one"

@@ -477,6 +477,61 @@ def test_sources_without_an_id_leave_the_other_checks(tmp_path: Path):
     assert found["A", "visits_elsewhere_on_the_sky"]["count"] == 0
 
 
+WRONG_OPTIONS: list[dict[str, Any]] = [
+    {"bad_flags": 5},
+    {"bad_flags": [5]},
+    {"bad_flags": None},
+    {"camera": 5},
+    {"instrument": 5},
+    {"moments": 5},
+    {"temp_directory": 5},
+    {"cache": 5},
+    {"cache": None},
+    {"tracer": 5},
+    {"threads": "many"},
+]
+
+
+@pytest.mark.parametrize("options", WRONG_OPTIONS, ids=str)
+def test_an_option_of_another_type_is_named_with_its_value(tmp_path: Path, options: dict[str, Any]):
+    ((name, value),) = options.items()
+    with pytest.raises(HitsduckError) as caught:
+        hitsduck.open_reruns({"A": apdb(tmp_path / "a.db")}, **options)
+    told = str(caught.value)
+    assert "\n" not in told
+    assert repr(value) in told
+    assert name.rstrip("s").replace("_", " ") in told.replace("_", " ")
+
+
+def test_a_question_of_another_type_is_one_line(tmp_path: Path):
+    with hitsduck.open_reruns({"A": apdb(tmp_path / "a.db")}) as reruns:
+        comparison = reruns.compare("A", "A")
+        for question, value in (
+            (reruns.sql, None),
+            (reruns.sql, 5),
+            (reruns.chart, None),
+            (reruns.chart_data, 5),
+            (reruns.summary, None),
+            (reruns.__getitem__, None),
+            (reruns.__getitem__, ["A"]),
+            (reruns.integrity, 5),
+            (reruns.integrity, "A"),
+            (reruns.materialize, 5),
+            (comparison.by, 5),
+            (comparison.register, 5),
+            (lambda folder: reruns.export("A", folder), 5),
+            (lambda names: reruns.export("A", tmp_path / "new", columns=names), 5),
+            (lambda order: reruns.series(order=order), 5),
+            (lambda images: reruns.src_counts(images=images), 5),
+            (lambda where: reruns.counts(where=where), 5),
+            (lambda within: comparison.edges(within_px=within), "near"),
+        ):
+            with pytest.raises(HitsduckError) as caught:
+                question(value)
+            assert str(value) in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+
 def test_a_bad_cell_hurts_only_the_questions_that_read_it(tmp_path: Path):
     path = change(apdb(tmp_path / "a.db"), "update DiaSource set ra = 'abc'")
     assert counted(path) == [3, 3, 3, 3]
