@@ -319,6 +319,32 @@ def staged_sql(rerun: AttachedRerun, table: str, relation: str | None) -> str:
     )
 
 
+def staged_within_visits(rerun: AttachedRerun, visits: tuple[int, int]) -> str:
+    """Return the SELECT of `staged_sql` over the sources of some visits.
+
+    The condition is on a column as it is stored, so that a store in order of visit skips
+    the others. Nothing is left out where the visit is not known: the views say why.
+
+    Parameters
+    ----------
+    visits : tuple of int
+        First and last.
+    """
+    physical = rerun.file.tables["DiaSource"]
+    first, last = visits
+    relation = rerun.physical("DiaSource")
+    visit = schema.physical_name("DiaSource", "visit", physical)
+    factor = rerun.instrument.id_factor
+    if visit is not None:
+        within = f"{quote_identifier(visit)} between {first:d} and {last:d}"
+    elif factor is not None and "ccdVisitId" in physical:
+        low, high = first * factor, (last + 1) * factor - 1
+        within = f"{quote_identifier('ccdVisitId')} between {low:d} and {high:d}"
+    else:
+        return staged_sql(rerun, "DiaSource", relation)
+    return staged_sql(rerun, "DiaSource", f"(select * from {relation} where {within})")
+
+
 def attach(connection: Connection, rerun: AttachedRerun, folder: Path) -> None:
     """Attach one rerun's file and create its schema with the definition tables.
 

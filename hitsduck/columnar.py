@@ -272,6 +272,10 @@ class ColumnarRerun:
                 for table in self.tables
             }
 
+    def n_rows_at_most(self, table: str) -> int:
+        """Return the rows of `table`, as the manifest tells them."""
+        return self.manifest.rows.get(table, 0)
+
     def distinct_or_sample(
         self, connection: Connection, table: str, columns: Sequence[str]
     ) -> tuple[list[tuple[object, ...]], bool]:

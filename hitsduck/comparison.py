@@ -15,6 +15,7 @@ from hitsduck import listing
 from hitsduck.coverage import (
     IMAGE,
     Images,
+    counts_of_images,
     coverage_counts,
     coverage_table,
     images_of_both,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from hitsduck.edges import EdgeExcess
     from hitsduck.explanation import Explanation
     from hitsduck.reruns import Reruns
-    from hitsduck.turnover import Turnover
+    from hitsduck.turnover import ObjectLinks, Turnover
 
 #: Columns that come along with every source of a comparison.
 SOURCE_COLUMNS = (
@@ -119,7 +120,7 @@ class Comparison:
         self.n_right_unusable = matching.match.n_right_unusable
         self.n_left_only, self.n_right_only = matching.n_only
         self.n_ambiguous = matching.match.n_ambiguous
-        self._matching, self._sides = matching, matching.sides
+        self._rule, self._matching, self._sides = rule, matching, matching.sides
         self._schema: str | None = None
 
     # -- the sources -----------------------------------------------------------
@@ -216,17 +217,12 @@ class Comparison:
 
     @cached_property
     def _coverage(self) -> pl.DataFrame:
-        names = ("left", "right")
-        sources = [side.frame(*IMAGE, "is_good") for side in self._sides]
-        only = [
-            frame.select(IMAGE)[self._matching.unmatched(side)]
-            for side, frame in enumerate(sources)
-        ]
-        return coverage_table(
-            self._images,
-            dict(zip(names, sources, strict=True)),
-            dict(zip(names, only, strict=True)),
-        )
+        counts = {name: self._counts_of_images(k) for k, name in enumerate(("left", "right"))}
+        return coverage_table(self._images, counts)
+
+    def _counts_of_images(self, side: int) -> pl.DataFrame:
+        sources = self._sides[side].frame(*IMAGE, "is_good")
+        return counts_of_images(sources, self._matching.unmatched(side))
 
     # -- what changed ----------------------------------------------------------
 
@@ -348,13 +344,16 @@ class Comparison:
 
     def turnover(self) -> Turnover:
         """Tell which objects stayed the same, split, merged, regrouped, came or went."""
-        from hitsduck.turnover import object_turnover
+        return self._object_links().turnover()
+
+    def _object_links(self) -> ObjectLinks:
+        from hitsduck.turnover import ObjectLinks
 
         left, right = (
             side.frame("diaObjectId")["diaObjectId"].gather(rows)
             for side, rows in zip(self._sides, self._matching.rows, strict=True)
         )
-        return object_turnover(left, right, self._matching.match.pairs)
+        return ObjectLinks.of(left, right, self._matching.match.pairs)
 
     # -- in words and numbers --------------------------------------------------
 
@@ -508,7 +507,7 @@ class Comparison:
         """Return the counts in one line."""
         return (
             f"<Comparison {self.left} with {self.right}: {self.n_matched} matched within "
-            f"{self._matching.rule}, {self.n_left_only} only in {self.left}, "
+            f"{self._rule}, {self.n_left_only} only in {self.left}, "
             f"{self.n_right_only} only in {self.right}>"
         )
 
@@ -530,7 +529,7 @@ class Comparison:
         kind = "Good sources" if self.good else "Sources"
         where = f", where {self.where}" if self.where else ""
         same = "; both names are the same file" if self.same_file else ""
-        return frame_html(rows, f"{kind}{where}, matched within {self._matching.rule}{same}")
+        return frame_html(rows, f"{kind}{where}, matched within {self._rule}{same}")
 
 
 def compare_sources(

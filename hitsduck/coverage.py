@@ -21,6 +21,7 @@ import polars as pl
 from hitsduck.absence import SURE, missing_odds
 
 if TYPE_CHECKING:
+    from hitsduck.reruns import Reruns
     from hitsduck.sides import Side
 
 IMAGE = ("visit", "detector")
@@ -73,11 +74,28 @@ def listed_images(side: Side) -> tuple[pl.DataFrame, bool]:
     bool
         The file has a DetectorVisitProcessingSummary.
     """
-    seen = side.frame(*IMAGE) if side.where is None else _distinct(side, "dia_source")
-    recorded = _distinct(side, "processing_summary")
+    seen = side.frame(*IMAGE) if side.where is None else None
+    return images_listed(side.reruns, side.name, seen)
+
+
+def images_listed(
+    reruns: Reruns, name: str, seen: pl.DataFrame | None = None
+) -> tuple[pl.DataFrame, bool]:
+    """Return the images that a rerun lists, as `listed_images` does.
+
+    Parameters
+    ----------
+    reruns : Reruns
+    name : str
+        Of the rerun.
+    seen : polars.DataFrame, optional
+        The images with sources, ``visit`` and ``detector``, where they are known already.
+    """
+    seen = _distinct(reruns, name, "dia_source") if seen is None else seen
+    recorded = _distinct(reruns, name, "processing_summary")
     is_complete = not recorded.is_empty()
     if not is_complete:
-        recorded = _distinct(side, "dia_forced_source")
+        recorded = _distinct(reruns, name, "dia_forced_source")
     images = pl.concat([seen, recorded.cast(seen.schema)])
     return images.drop_nulls().unique().sort(IMAGE), is_complete
 
@@ -134,9 +152,34 @@ def images_of_both(
     return found
 
 
-def _distinct(side: Side, view: str) -> pl.DataFrame:
-    relation = side.reruns.scope(side.name, view)
-    return side.reruns.query(f"select distinct visit, detector from {relation}").polars()
+def _distinct(reruns: Reruns, name: str, view: str) -> pl.DataFrame:
+    relation = reruns.scope(name, view)
+    return reruns.query(f"select distinct visit, detector from {relation}").polars()
+
+
+def counts_of_images(sources: pl.DataFrame, only: pl.Series) -> pl.DataFrame:
+    """Count the sources of one rerun by image.
+
+    Parameters
+    ----------
+    sources : polars.DataFrame
+        ``visit``, ``detector``, ``is_good``.
+    only : polars.Series
+        Row numbers of those that the other rerun has not.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per image: ``visit``, ``detector``, ``n_dia_sources``,
+        ``n_good_dia_sources``, ``n_only``.
+    """
+    counted = sources.group_by(IMAGE).agg(
+        pl.len().alias("n_dia_sources"), pl.col("is_good").sum().alias("n_good_dia_sources")
+    )
+    alone = sources.select(IMAGE)[only].group_by(IMAGE).len("n_only")
+    return counted.join(alone, on=IMAGE, how="left", nulls_equal=True).with_columns(
+        pl.col("n_only").fill_null(0)
+    )
 
 
 def shared_images(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
@@ -145,9 +188,7 @@ def shared_images(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
 
 
 def coverage_table(
-    images: Mapping[str, Images],
-    sources: Mapping[str, pl.DataFrame],
-    only: Mapping[str, pl.DataFrame],
+    images: Mapping[str, Images], counts: Mapping[str, pl.DataFrame]
 ) -> pl.DataFrame:
     """List the images that only one of two reruns has.
 
@@ -155,10 +196,8 @@ def coverage_table(
     ----------
     images : mapping
         ``left`` and ``right``, of :func:`images_of_both`.
-    sources : mapping
-        All sources of each: ``visit``, ``detector``, ``is_good``.
-    only : mapping
-        The sources that only it has: ``visit``, ``detector``.
+    counts : mapping
+        Of each, :func:`counts_of_images`.
 
     Returns
     -------
@@ -171,20 +210,15 @@ def coverage_table(
         nothing of the visit; or it has no source there, which is hardly chance),
         ``p_missing`` (how probably, by the last of these; NULL by the others).
     """
+    numbers = ("n_dia_sources", "n_good_dia_sources", "n_only")
     parts = []
     for side, other in (("left", "right"), ("right", "left")):
-        counted = sources[side].group_by(IMAGE).agg(pl.len(), pl.col("is_good").sum())
-        unmatched = only[side].group_by(IMAGE).len("n_only")
+        told = images[other].missing.join(counts[side], on=IMAGE, how="left")
         parts.append(
-            images[other]
-            .missing.join(counted, on=IMAGE, how="left")
-            .join(unmatched, on=IMAGE, how="left")
-            .select(
+            told.select(
                 *IMAGE,
                 pl.lit(side).alias("side"),
-                pl.col("len").fill_null(0).cast(pl.Int64).alias("n_dia_sources"),
-                pl.col("is_good").fill_null(0).cast(pl.Int64).alias("n_good_dia_sources"),
-                pl.col("n_only").fill_null(0).cast(pl.Int64),
+                *(pl.col(name).fill_null(0).cast(pl.Int64) for name in numbers),
                 "rule",
                 "p_missing",
             )

@@ -187,7 +187,8 @@ def edge_excess(
         One row per source of either rerun on an image that both have: ``side``
         (``left``, ``right``), ``status`` (``matched``, ``new``, ``gone``,
         ``reflagged``), ``visit``, ``detector``, ``edge_distance_px``. Matched sources
-        are counted where the right rerun saw them.
+        are counted where the right rerun saw them. With a column ``n_sources`` a row
+        stands for so many.
     geometry : polars.DataFrame
         As for :func:`edge_areas`.
     images : polars.DataFrame
@@ -281,9 +282,16 @@ def _measure(
     right = (sources["side"] == "right").to_numpy()
     is_new = right & (sources["status"] == "new").to_numpy()
     is_matched = right & (sources["status"] == "matched").to_numpy()
+    weight = sources["n_sources"].to_numpy() if "n_sources" in sources.columns else None
+
+    def sums(at: Ints, rows: np.ndarray, size: int) -> Ints:
+        kept = rows & (group >= 0)
+        weights = None if weight is None else weight[kept]
+        # Sums of whole numbers, exact far beyond any number of sources.
+        return np.bincount(at[kept], weights=weights, minlength=size).astype(np.int64)
 
     def count(rows: np.ndarray) -> Ints:
-        return np.bincount(group[rows & (group >= 0)], minlength=len(keys))
+        return sums(group, rows, len(keys))
 
     def cells_of(units: Units) -> Floats:
         """Return the four counts of every unit and group."""
@@ -295,10 +303,7 @@ def _measure(
             is_matched & within,
             is_matched & known & ~within,
         )
-        counted = [
-            np.bincount(at[r & (group >= 0)], minlength=shape[0] * shape[1]).reshape(shape)
-            for r in rows
-        ]
+        counted = [sums(at, r, shape[0] * shape[1]).reshape(shape) for r in rows]
         return np.stack(counted, axis=-1).astype(np.float64)
 
     cells = cells_of(units)

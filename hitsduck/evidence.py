@@ -89,12 +89,10 @@ class Evidence:
     @cached_property
     def edge_problem(self) -> str | None:
         """Why nothing can be said about edges; None where it can."""
-        for each in self.compared.values():
-            problem = Problems.of(each.side.reruns, each.side.name).position
-            if problem is not None:
-                return problem
-        on_known = self.images["detector"].is_in(self.geometry["detector"].to_list())
-        return None if on_known.any() else "no image of a known detector is in both reruns"
+        sides = [each.side for each in self.compared.values()]
+        return edge_problem(
+            [(side.reruns, side.name) for side in sides], self.geometry, self.images
+        )
 
     @cached_property
     def edge(self) -> pl.DataFrame:
@@ -124,6 +122,28 @@ class Evidence:
         return frame
 
 
+def edge_problem(
+    reruns: Sequence[tuple[Reruns, str]], geometry: pl.DataFrame, images: pl.DataFrame
+) -> str | None:
+    """Return why nothing can be said about edges; None where it can.
+
+    Parameters
+    ----------
+    reruns : sequence of (Reruns, str)
+        Those that are compared.
+    geometry : polars.DataFrame
+        The view ``detector_geometry``.
+    images : polars.DataFrame
+        The images that both have: ``visit``, ``detector``.
+    """
+    for opened, name in reruns:
+        problem = Problems.of(opened, name).position
+        if problem is not None:
+            return problem
+    on_known = images["detector"].is_in(geometry["detector"].to_list())
+    return None if on_known.any() else "no image of a known detector is in both reruns"
+
+
 def edge_evidence(compared: Mapping[str, Compared], images: pl.DataFrame) -> pl.DataFrame:
     """Return what an edge excess is measured from.
 
@@ -146,18 +166,61 @@ def edge_evidence(compared: Mapping[str, Compared], images: pl.DataFrame) -> pl.
     """
     parts = []
     for name, each in compared.items():
-        geometry = geometry_of(each.side.reruns, each.side.name)
-        frame = edge_distances(each.side.frame(*IMAGE, "x", "y")[each.rows], geometry)
-        frame = frame.with_columns(
-            pl.lit(name).alias("side"),
-            pl.Series("status", each.why).replace("absent", _ABSENT[name]).fill_null("matched"),
-            each.match_id.alias("match_id"),
-            each.rows.alias("row"),
-        )
-        kept = frame.filter(pl.col("status") != UNUSABLE)
+        kept = _placed(name, each).filter(pl.col("status") != UNUSABLE)
         parts.append(kept.join(images, on=IMAGE, how="semi", maintain_order="left"))
-    order = ("side", "status", "match_id", "row", *IMAGE, "edge_distance_px", "edge_side")
-    return pl.concat([part.select(order) for part in parts])
+    return pl.concat(parts)
+
+
+def edge_cells(compared: Mapping[str, Compared], within_px: float) -> pl.DataFrame:
+    """Count the compared sources by image, status and nearness to an edge.
+
+    Parameters
+    ----------
+    compared : mapping
+        ``left`` and ``right``.
+    within_px : float
+        Distance to the nearest side (pixel).
+
+    Returns
+    -------
+    polars.DataFrame
+        `edge_evidence` of all images, sources without a usable position (``unusable``)
+        with it, as counts: ``side``, ``status``, ``visit``, ``detector``,
+        ``edge_distance_px`` (0 within, `within_px` beyond, NULL where it is not known),
+        ``n_sources``.
+    """
+    distance = pl.col("edge_distance_px")
+    nearness = (
+        pl.when(distance < within_px)
+        .then(0.0)
+        .when(distance.is_finite())
+        .then(float(within_px))
+        .alias("edge_distance_px")
+    )
+    return pl.concat(
+        [
+            _placed(name, each)
+            .with_columns(nearness)
+            .group_by("side", "status", *IMAGE, "edge_distance_px")
+            .agg(pl.len().cast(pl.Int64).alias("n_sources"))
+            for name, each in compared.items()
+        ]
+    )
+
+
+def _placed(name: str, each: Compared) -> pl.DataFrame:
+    """Return the compared sources of one side with status and distance to an edge."""
+    geometry = geometry_of(each.side.reruns, each.side.name)
+    frame = edge_distances(each.side.frame(*IMAGE, "x", "y")[each.rows], geometry)
+    return frame.select(
+        pl.lit(name).alias("side"),
+        pl.Series("status", each.why).replace("absent", _ABSENT[name]).fill_null("matched"),
+        each.match_id.alias("match_id"),
+        each.rows.alias("row"),
+        *IMAGE,
+        "edge_distance_px",
+        "edge_side",
+    )
 
 
 def edge_distances(positions: pl.DataFrame, geometry: pl.DataFrame) -> pl.DataFrame:

@@ -161,6 +161,24 @@ class ApdbFile:
                 for table in self.tables
             }
 
+    def n_rows_at_most(self, table: str) -> int:
+        """Return a number that the rows of `table` do not exceed, without a scan.
+
+        That of the row ids where the table has them; 0 where there is no such table.
+        """
+        if table not in self.tables:
+            return 0
+        name = quote_identifier(self.table_name(table))
+        with self.reading() as connection:
+            try:
+                first, last = connection.execute(
+                    f"select (select min(rowid) from {name}), (select max(rowid) from {name})"
+                ).fetchone()
+            except sqlite3.OperationalError:  # a table WITHOUT ROWID, or a view
+                (last,) = connection.execute(f"select count(*) from {name}").fetchone()
+                first = 1
+        return last - first + 1 if isinstance(first, int) and isinstance(last, int) else 0
+
     def distinct_or_sample(
         self, connection: sqlite3.Connection, table: str, columns: Sequence[str]
     ) -> tuple[list[tuple[object, ...]], bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
@@ -13,6 +13,8 @@ from hitsduck.errors import OutputError, QueryError, RerunNameError
 from hitsduck.quoting import quote_identifier
 
 if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
     from hitsduck.reruns import Reruns
     from hitsduck.sides import Side
 
@@ -79,12 +81,8 @@ def write_lists(
     OutputError
         The folder cannot be made.
     """
-    if form not in _FORMS:
-        raise QueryError(f"the format is {form!r}; it is one of {', '.join(_FORMS)}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    _check_form(form)
+    _make(folder)
     written = {}
     for name, frame in lists.items():
         snr = "psf_snr" if "psf_snr" in frame.columns else "psf_snr_right"
@@ -104,6 +102,97 @@ def write_lists(
         partial.replace(path)
         written[name] = path
     return written
+
+
+class Lists:
+    """Lists of sources that are written part by part; a context manager.
+
+    Nothing bears the names of the lists before all is written.
+
+    Parameters
+    ----------
+    folder : Path
+    form : {"parquet", "csv"}
+
+    Raises
+    ------
+    QueryError
+        An unknown format.
+    OutputError
+        The folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, *, form: str = "parquet") -> None:
+        _check_form(form)
+        _make(folder)
+        self._folder, self._form = folder, form
+        self._writers: dict[str, _Writer] = {}
+
+    def add(self, lists: Mapping[str, pl.DataFrame]) -> None:
+        """Append to each list."""
+        for name, frame in lists.items():
+            if name not in self._writers:
+                self._writers[name] = _Writer(self._folder / f"{name}.{self._form}", self._form)
+            self._writers[name].add(frame)
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The file of each list."""
+        return {name: writer.path for name, writer in self._writers.items()}
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Give the files their names; after an error remove what was written."""
+        for writer in self._writers.values():
+            writer.finish(is_whole=kind is None)
+
+
+class _Writer:
+    """One file that grows by frames."""
+
+    def __init__(self, path: Path, form: str) -> None:
+        self.path, self._form = path, form
+        self._partial = path.with_suffix(f".{form}.part")
+        self._parquet: pq.ParquetWriter | None = None
+        self._has_rows = False
+
+    def add(self, frame: pl.DataFrame) -> None:
+        if self._form == "parquet":
+            table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+            if self._parquet is None:
+                import pyarrow.parquet as pq
+
+                self._parquet = pq.ParquetWriter(self._partial, table.schema, compression="zstd")
+            self._parquet.write_table(table)
+            return
+        with self._partial.open("ab" if self._has_rows else "wb") as file:
+            _as_text(frame).write_csv(
+                file, include_header=not self._has_rows, quote_style="non_numeric"
+            )
+        self._has_rows = True
+
+    def finish(self, *, is_whole: bool) -> None:
+        if self._parquet is not None:
+            self._parquet.close()
+        if is_whole:
+            self._partial.replace(self.path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+
+def _check_form(form: str) -> None:
+    if form not in _FORMS:
+        raise QueryError(f"the format is {form!r}; it is one of {', '.join(_FORMS)}")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
 
 
 def _as_text(frame: pl.DataFrame) -> pl.DataFrame:

@@ -46,6 +46,10 @@ PathLike = str | os.PathLike[str]
 OWN_PREFIX = "hitsduck_"
 #: What `Comparison.register` makes in a schema of its own.
 COMPARISON_TABLES = ("matched", "left_only", "right_only")
+#: Views of images and forced sources, which no condition on sources changes.
+_NOT_OF_SOURCES = ("dia_forced_source", "processing_summary", "image")
+#: Rerun, condition on its sources, first and last visit.
+_ScopeKey = tuple[str, str | None, tuple[int, int] | None]
 
 
 class Reruns:
@@ -75,7 +79,8 @@ class Reruns:
         # Private copies are large: they go even where nobody calls close().
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._connection: Connection | None = None
-        self._scopes: dict[tuple[str, str], tuple[str, ViewMaker]] = {}
+        self._scopes: dict[_ScopeKey, tuple[str, ViewMaker]] = {}
+        self._n_scopes = 0
         self._lookups: dict[str, Lookup] = {}
         self._makers: dict[str, ViewMaker] = {}
         self._unions: set[str] = set()
@@ -423,7 +428,14 @@ class Reruns:
 
     # -- conditions ------------------------------------------------------------
 
-    def scope(self, name: str, view: str, where: str | None = None) -> str:
+    def scope(
+        self,
+        name: str,
+        view: str,
+        where: str | None = None,
+        *,
+        visits: tuple[int, int] | None = None,
+    ) -> str:
         """Return one rerun's view as SQL, under a condition; it is created when needed.
 
         Parameters
@@ -435,6 +447,9 @@ class Reruns:
             One expression on ``dia_source``: the view then sees only the sources
             that fulfil it, and the objects with at least one such source; images
             and forced sources stay as they are.
+        visits : tuple of int, optional
+            First and last visit: only their sources are read. Where the rows of the
+            store are in order of visit, no others are touched. `leave_visits` when done.
 
         Raises
         ------
@@ -446,25 +461,63 @@ class Reruns:
                 f"where is {where!r} ({type(where).__name__}); a text is wanted, one SQL "
                 "expression on dia_source"
             )
-        if where is None:
-            with self.watching():
-                self._makers[name].ensure(view)
-            return f"{quote_identifier(name)}.{quote_identifier(view)}"
         with self._lock, self.watching():
-            if (name, where) not in self._scopes:
-                self._scopes[name, where] = self._create_scope(name, where)
-            schema_name, maker = self._scopes[name, where]
+            schema_name, maker = self._scope(name, where, visits)
             maker.ensure(view)
-            return f"{quote_identifier(schema_name)}.{quote_identifier(view)}"
+        return f"{quote_identifier(schema_name)}.{quote_identifier(view)}"
 
-    def _create_scope(self, name: str, where: str) -> tuple[str, ViewMaker]:
+    def leave_visits(self, visits: tuple[int, int]) -> None:
+        """Forget the views that `scope` made for some visits."""
+        with self._lock:
+            # Those under a condition read the others, and were made after them.
+            for key in reversed([key for key in self._scopes if key[2] == visits]):
+                schema_name, _ = self._scopes.pop(key)
+                self.connection.execute(f"drop schema {quote_identifier(schema_name)} cascade")
+
+    def _scope(
+        self, name: str, where: str | None, visits: tuple[int, int] | None
+    ) -> tuple[str, ViewMaker]:
+        if where is None and visits is None:
+            return name, self._makers[name]
+        key = (name, where, visits)
+        if key not in self._scopes:
+            if where is None:
+                assert visits is not None
+                given = self._given_visits(name, visits)
+                base = name
+            else:
+                base, maker = self._scope(name, None, visits)
+                given = self._given_where(base, maker, where)
+            self._n_scopes += 1
+            new = f"{OWN_PREFIX}scope_{self._n_scopes}"
+            self.connection.execute(f"create schema {quote_identifier(new)}")
+            for table in attaching.DEFINITION_TABLES:
+                self.connection.execute(
+                    f"create view {quote_identifier(new)}.{table} as "
+                    f"select * from {quote_identifier(base)}.{table}"
+                )
+            self._scopes[key] = (new, ViewMaker(self.connection, new, given))
+        return self._scopes[key]
+
+    def _given_visits(self, name: str, visits: tuple[int, int]) -> dict[str, str]:
+        """Return the views of a schema that reads the sources of some visits alone."""
+        maker, base = self._makers[name], quote_identifier(name)
+        given = {}
+        for view in ("dia_object_history", *_NOT_OF_SOURCES):
+            maker.ensure(view)
+            given[view] = f"select * from {base}.{view}"
+        return given | {
+            "staged_dia_source": attaching.staged_within_visits(self.attached(name), visits)
+        }
+
+    def _given_where(self, base_schema: str, maker: ViewMaker, where: str) -> dict[str, str]:
+        """Return the views of a schema that has a condition on sources."""
         connection = self.connection
         guard.check_condition(connection, where)
         # A condition on sources does not undo images: densities stay over all of them.
-        unchanged = ("dia_forced_source", "processing_summary", "image")
-        for view in ("dia_source", "dia_object_history", *unchanged):
-            self._makers[name].ensure(view)
-        base = quote_identifier(name)
+        for view in ("dia_source", "dia_object_history", *_NOT_OF_SOURCES):
+            maker.ensure(view)
+        base = quote_identifier(base_schema)
         # Binds the condition, so that an unknown column is told before anything else.
         try:
             connection.execute(f"select 1 from {base}.dia_source where (\n{where}\n) limit 0")
@@ -474,19 +527,13 @@ class Reruns:
         found = [str(column[1]) for column in kind.description or ()]
         if found != ["BOOLEAN"]:
             raise QueryError(f"the condition {where!r} is neither true nor false, but {found[0]}")
-        new = f"{OWN_PREFIX}where_{len(self._scopes)}"
-        connection.execute(f"create schema {quote_identifier(new)}")
-        for table in attaching.DEFINITION_TABLES:
-            connection.execute(
-                f"create view {quote_identifier(new)}.{table} as select * from {base}.{table}"
-            )
-        given = {view: f"select * from {base}.{view}" for view in unchanged}
+        given = {view: f"select * from {base}.{view}" for view in _NOT_OF_SOURCES}
         given["dia_source"] = f"select * from {base}.dia_source where (\n{where}\n)"
         given["dia_object_history"] = (
             f"select * from {base}.dia_object_history where diaObjectId in (select diaObjectId "
             f"from {base}.dia_source where diaObjectId is not null and (\n{where}\n))"
         )
-        return new, ViewMaker(connection, new, given)
+        return given
 
     # -- answers ---------------------------------------------------------------
 
@@ -559,14 +606,12 @@ class Reruns:
         how: How = "mutual",
         where: str | None = None,
         columns: Sequence[str] = (),
+        rows_at_once: int | None = None,
     ) -> Comparison:
-        """Compare two reruns source by source.
+        """Compare two reruns source by source; see `hitsduck.large.compare`, which does it."""
+        from hitsduck.large import compare
 
-        See `hitsduck.comparison.compare_sources`, which does it.
-        """
-        from hitsduck.comparison import compare_sources
-
-        return compare_sources(
+        return compare(
             self,
             left,
             right,
@@ -576,6 +621,7 @@ class Reruns:
             how=how,
             where=where,
             columns=columns,
+            rows_at_once=rows_at_once,
         )
 
     def compare_all(self, *, baseline: str | None = None, **options: Any) -> Series:

@@ -60,7 +60,7 @@ class Side:
         self.reruns = reruns
         self.name = name
         self.where = where
-        self.path: Path = reruns[name].path
+        self.path: Path = reruns.attached(name).file.path
         self._columns: dict[str, pl.Series] = {}
         self._lock = threading.RLock()
         reruns.scope(name, "dia_source", where)

@@ -6,13 +6,14 @@ group is a connected component. Frames in, a table and a frame out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from hitsduck.components import Ints, connected_components
+from hitsduck.components import connected_components
 from hitsduck.crossmatch import How, match_sky
 from hitsduck.results import frame_html
 
@@ -141,13 +142,66 @@ def object_turnover(
     >>> object_turnover(pl.Series([7, 7]), pl.Series([1, 2]), pairs)
     <Turnover 1 to 2 objects: 0 same, 1 split, 0 merged, 0 regrouped, 0 gone, 0 new>
     """
-    left_ids, left_node, n_left_sources = _numbered(left_objects)
-    right_ids, right_node, n_right_sources = _numbered(right_objects)
-    first = left_node[pairs["left_index"].to_numpy()]
-    second = right_node[pairs["right_index"].to_numpy()]
-    linked = (first >= 0) & (second >= 0)
+    links = ObjectLinks.of(left_objects, right_objects, pairs)
+    return links.turnover()
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectLinks:
+    """The objects of some sources of two reruns, and which of them matched sources link.
+
+    Attributes
+    ----------
+    left, right : polars.DataFrame
+        One row per object: ``diaObjectId``, ``n_sources``; NULL for sources without one.
+    pairs : polars.DataFrame
+        One row per two linked objects: ``left``, ``right`` (their diaObjectIds).
+    """
+
+    left: pl.DataFrame
+    right: pl.DataFrame
+    pairs: pl.DataFrame
+
+    @classmethod
+    def of(cls, left: pl.Series, right: pl.Series, pairs: pl.DataFrame) -> ObjectLinks:
+        """Take them from sources; parameters as for `object_turnover`."""
+        linked = pl.DataFrame(
+            {
+                "left": left.gather(pairs["left_index"]).cast(pl.Int64),
+                "right": right.gather(pairs["right_index"]).cast(pl.Int64),
+            }
+        )
+        return cls(_counted(left), _counted(right), linked.drop_nulls().unique())
+
+    @classmethod
+    def together(cls, parts: Sequence[ObjectLinks]) -> ObjectLinks:
+        """Put those of different sources together; there is at least one part."""
+        sides = [
+            pl.concat([getattr(part, side) for part in parts])
+            .group_by("diaObjectId")
+            .agg(pl.col("n_sources").sum())
+            for side in ("left", "right")
+        ]
+        return cls(sides[0], sides[1], pl.concat([part.pairs for part in parts]).unique())
+
+    def turnover(self) -> Turnover:
+        """Find the groups of linked objects."""
+        return _turnover(self)
+
+
+def _counted(objects: pl.Series) -> pl.DataFrame:
+    named = objects.cast(pl.Int64).alias("diaObjectId").to_frame()
+    return named.group_by("diaObjectId").agg(pl.len().cast(pl.Int64).alias("n_sources"))
+
+
+def _turnover(links: ObjectLinks) -> Turnover:
+    left, right = (frame.drop_nulls().sort("diaObjectId") for frame in (links.left, links.right))
+    left_ids, right_ids = left["diaObjectId"].to_numpy(), right["diaObjectId"].to_numpy()
     n_left, n_right = left_ids.size, right_ids.size
-    group = connected_components(n_left + n_right, first[linked], second[linked] + n_left)
+    pairs = links.pairs.sort("left", "right")
+    first = np.searchsorted(left_ids, pairs["left"].to_numpy())
+    second = np.searchsorted(right_ids, pairs["right"].to_numpy())
+    group = connected_components(n_left + n_right, first, second + n_left)
     n_groups = int(group.max(initial=-1)) + 1
     of_left = np.bincount(group[:n_left], minlength=n_groups)
     of_right = np.bincount(group[n_left:], minlength=n_groups)
@@ -167,31 +221,22 @@ def object_turnover(
         {
             "side": pl.concat([_repeated("left", n_left), _repeated("right", n_right)]),
             "diaObjectId": np.concatenate([left_ids, right_ids]),
-            "n_sources": np.concatenate([n_left_sources, n_right_sources]),
+            "n_sources": pl.concat([left["n_sources"], right["n_sources"]]),
             "group": group,
             "kind": names.gather(kinds[group]).cast(pl.String),
         }
     )
+    n_without = [
+        int(frame.filter(pl.col("diaObjectId").is_null())["n_sources"].sum())
+        for frame in (links.left, links.right)
+    ]
     return Turnover(
         objects,
         n_left_objects=n_left,
         n_right_objects=n_right,
-        n_left_without_object=left_objects.null_count(),
-        n_right_without_object=right_objects.null_count(),
+        n_left_without_object=n_without[0],
+        n_right_without_object=n_without[1],
     )
-
-
-def _numbered(objects: pl.Series) -> tuple[Ints, Ints, Ints]:
-    """Return the different ids, the number of each source's among them, and their counts.
-
-    The number is -1 where a source has no object.
-    """
-    known = objects.is_not_null().to_numpy()
-    values = objects.drop_nulls().cast(pl.Int64).to_numpy()
-    ids, number, n_sources = np.unique(values, return_inverse=True, return_counts=True)
-    node = np.full(known.size, -1, dtype=np.int64)
-    node[known] = number
-    return ids, node, n_sources.astype(np.int64)
 
 
 def _repeated(text: str, n_rows: int) -> pl.Series:

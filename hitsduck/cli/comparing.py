@@ -95,6 +95,13 @@ def _pair_options(command: Command) -> Command:
 @click.option(
     "--format", "form", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
 )
+@click.option(
+    "--rows-at-once",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Sources of both reruns that may be held at once; of more, visits are compared group by "
+    "group.  [default: 20 million, then groups of 4 million]",
+)
 @json_option
 @where_option
 @opening_options
@@ -110,6 +117,7 @@ def compare(
     fail_above: float | None,
     output: Path | None,
     form: str,
+    rows_at_once: int | None,
     as_json: bool,
     where: str | None,
     **options: Any,
@@ -126,6 +134,7 @@ def compare(
                 good=not every,
                 where=where,
                 columns=SUMMARY_COLUMNS,
+                rows_at_once=rows_at_once,
             )
             summary = comparison.summary(within_px=edge_within)
             counted = {column: comparison.by(column) for column in by}
@@ -208,6 +217,12 @@ def _print_summary(comparison: Comparison, summary: dict[str, Any]) -> None:
         if summary["edge_problem"]
         else ""
     )
+    if not edge["n_new"]:
+        click.echo(
+            "edges: no newly detected source with a position on an image of both, so none within "
+            f"{edge['within_px']:g} px of an edge"
+        )
+        return
     ratio = "not defined" if edge["excess_ratio"] is None else f"{edge['excess_ratio']:.3g}"
     click.echo(
         f"edges: {edge['n_new_within']:,} of {edge['n_new']:,} new sources lie within "

@@ -27,10 +27,17 @@ class InMemory(Reruns):
         """Return what the reruns themselves hold."""
         return getattr(self.__dict__["_original"], name)
 
-    def scope(self, name: str, view: str, where: str | None = None) -> str:
+    def scope(
+        self,
+        name: str,
+        view: str,
+        where: str | None = None,
+        *,
+        visits: tuple[int, int] | None = None,
+    ) -> str:
         """Return one rerun's view as SQL, over its kept sources where there are any."""
-        if not is_kept(self, name, where):
-            return self._original.scope(name, view, where)
+        if visits is not None or not is_kept(self, name, where):
+            return self._original.scope(name, view, where, visits=visits)
         return relation(self, name, view, where)
 
     def close(self) -> None:

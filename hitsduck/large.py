@@ -1,0 +1,396 @@
+"""Two reruns too large to hold, compared visit by visit: memory does not grow with them.
+
+Sources match within their image, so that whole visits can be compared one group after
+another. What is kept of a group are counts by image; what needs the sources themselves
+goes through the visits again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+
+import polars as pl
+
+from hitsduck import listing
+from hitsduck.comparison import EDGE_WITHIN_PX, Comparison, compare_sources
+from hitsduck.coverage import (
+    IMAGE,
+    Images,
+    coverage_table,
+    images_listed,
+    images_of_both,
+)
+from hitsduck.edges import edge_excess
+from hitsduck.errors import QueryError
+from hitsduck.evidence import Evidence, edge_cells, edge_problem, geometry_of
+from hitsduck.masking import UNUSABLE
+from hitsduck.matching import Rule
+from hitsduck.sides import MATCH_COLUMNS, Side
+from hitsduck.turnover import ObjectLinks
+
+if TYPE_CHECKING:
+    from hitsduck.crossmatch import How
+    from hitsduck.edges import EdgeExcess
+    from hitsduck.explanation import Explanation
+    from hitsduck.reruns import Reruns
+    from hitsduck.turnover import Turnover
+
+#: Sources of both reruns, beyond which they are compared visit by visit.
+MOST_AT_ONCE = 20_000_000
+#: Sources of both reruns that are then held at once, unless one visit has more.
+ROWS_AT_ONCE = 4_000_000
+#: Sums of `Comparison` over the groups of visits.
+_SUMS = (
+    "n_left",
+    "n_right",
+    "n_matched",
+    "n_left_unusable",
+    "n_right_unusable",
+    "n_left_only",
+    "n_right_only",
+    "n_ambiguous",
+)
+_NAMES = ("left", "right")
+_Found = TypeVar("_Found")
+
+
+class _WithinVisits:
+    """Reruns of which only the sources of some visits are seen."""
+
+    def __init__(self, reruns: Reruns, visits: tuple[int, int]) -> None:
+        self._reruns = reruns
+        self._visits = visits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_reruns"], name)
+
+    def scope(self, name: str, view: str, where: str | None = None) -> str:
+        return self._reruns.scope(name, view, where, visits=self._visits)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """What is kept of the comparison of some visits.
+
+    Attributes
+    ----------
+    sums : dict of str to int
+        `_SUMS`, ``n_left_only_reflagged`` and ``n_right_only_reflagged``.
+    images : tuple of polars.DataFrame
+        Of left and right: `coverage.counts_of_images`.
+    edges : polars.DataFrame
+        `evidence.edge_cells`.
+    """
+
+    sums: dict[str, int]
+    images: tuple[pl.DataFrame, pl.DataFrame]
+    edges: pl.DataFrame
+
+
+class LargeComparison(Comparison):
+    """Sources that two reruns share, and those that only one of them has, visit by visit.
+
+    Made by ``reruns.compare(left, right)`` where both together have more than
+    `MOST_AT_ONCE` sources. It answers as `Comparison` does, except for what needs every
+    source at once: `explain`, `differences`, `register` and the frames ``matched``,
+    ``left_only`` and ``right_only``, which `write` writes to files.
+
+    Attributes
+    ----------
+    n_groups : int
+        Groups of visits that were compared one after another.
+    """
+
+    def __init__(
+        self,
+        reruns: Reruns,
+        left: str,
+        right: str,
+        rule: Rule,
+        *,
+        good: bool,
+        where: str | None,
+        rows_at_once: int,
+    ) -> None:
+        self._reruns, self._rule = reruns, rule
+        self.left, self.right = left, right
+        files = [reruns.attached(name).file for name in (left, right)]
+        self.left_path, self.right_path = (str(file.path) for file in files)
+        self.radius_arcsec, self.radius_px = rule.radius_arcsec, rule.radius_px
+        self.how, self.good, self.where = rule.how, good, where
+        self.same_file = left == right or self.left_path == self.right_path
+        self._visits = _groups_of_visits(reruns, left, right, rows_at_once)
+        self.n_groups = len(self._visits)
+        groups = list(self._each(_kept))
+        totals = {name: sum(group.sums[name] for group in groups) for name in groups[0].sums}
+        for name in _SUMS:
+            setattr(self, name, totals[name])
+        self._reflagged = (totals["n_left_only_reflagged"], totals["n_right_only_reflagged"])
+        self._image_counts = {
+            name: pl.concat([group.images[side] for group in groups])
+            for side, name in enumerate(_NAMES)
+        }
+        self._cells = {EDGE_WITHIN_PX: pl.concat([group.edges for group in groups])}
+        self._schema: str | None = None
+
+    def _each(self, ask: Callable[[Comparison], _Found]) -> Iterator[_Found]:
+        """Compare the visits, group by group; give what `ask` finds in each."""
+        for visits in self._visits:
+            within, where = self._reruns, self.where
+            if visits is None:
+                # Sources without a visit are on no image; they are counted and no more.
+                where = "visit is null" if where is None else f"visit is null and (\n{where}\n)"
+            else:
+                within = cast("Reruns", _WithinVisits(self._reruns, visits))
+            left = Side(within, self.left, where)
+            right = left if self.right == self.left else Side(within, self.right, where)
+            part = Comparison(
+                left, right, self._rule, good=self.good, columns=(*MATCH_COLUMNS, "x", "y")
+            )
+            yield ask(part)
+            if visits is not None:
+                self._reruns.leave_visits(visits)
+
+    # -- images ----------------------------------------------------------------
+
+    @cached_property
+    def _images(self) -> dict[str, Images]:
+        listed = []
+        for name, rerun in zip(_NAMES, (self.left, self.right), strict=True):
+            seen = self._image_counts[name].select(IMAGE) if self.where is None else None
+            listed.append(images_listed(self._reruns, rerun, seen))
+        return images_of_both(listed[0], listed[1], self._counts_of_all)
+
+    def _counts_of_all(self) -> pl.DataFrame:
+        """Count all sources and mutual pairs by image, in another pass."""
+        found = self._each(lambda part: part._matching.image_counts())
+        return pl.concat(list(found), how="vertical_relaxed").sort(IMAGE)
+
+    @cached_property
+    def _coverage(self) -> pl.DataFrame:
+        return coverage_table(self._images, self._image_counts)
+
+    @cached_property
+    def _unusable_elsewhere(self) -> dict[str, int]:
+        sources = self._cells[EDGE_WITHIN_PX].filter(pl.col("status") == UNUSABLE)
+        alone = self._coverage.select("side", *IMAGE)
+        elsewhere = sources.join(alone, on=("side", *IMAGE), how="anti")
+        return {
+            name: int(elsewhere.filter(pl.col("side") == name)["n_sources"].sum())
+            for name in _NAMES
+        }
+
+    # -- what changed ----------------------------------------------------------
+
+    def by(self, *keys: str | pl.Expr) -> pl.DataFrame:
+        """Count sources by the values of columns or expressions; see `Comparison.by`.
+
+        In another pass through the visits; a Polars expression sees those of one group
+        at a time.
+        """
+        table = pl.concat(list(self._each(lambda part: part.by(*keys))), how="vertical_relaxed")
+        counts = ("n_left", "n_right", "n_matched", "n_left_only", "n_right_only", "change")
+        names = [name for name in table.columns if name not in counts]
+        return table.group_by(names).agg(pl.col(counts).sum()).sort(names, nulls_last=True)
+
+    def edges(self, *, within_px: float = EDGE_WITHIN_PX) -> EdgeExcess | None:
+        """Measure whether new sources are concentrated at detector edges.
+
+        See `Comparison.edges`. Another distance than 32 px takes another pass.
+        """
+        if self.edge_problem is not None:
+            return None
+        if within_px not in self._cells:
+            found = self._each(lambda part: edge_cells(part._matching.compared, within_px))
+            self._cells[within_px] = pl.concat(list(found))
+        usable = self._cells[within_px].filter(pl.col("status") != UNUSABLE)
+        cells = usable.join(self.shared_images, on=IMAGE, how="semi")
+        return edge_excess(
+            cells, geometry=self._geometry, images=self.shared_images, within_px=within_px
+        )
+
+    @cached_property
+    def _geometry(self) -> pl.DataFrame:
+        return geometry_of(self._reruns, self.right)
+
+    @cached_property
+    def edge_problem(self) -> str | None:
+        """Why nothing can be said about edges; None where it can."""
+        both = [(self._reruns, name) for name in (self.left, self.right)]
+        return edge_problem(both, self._geometry, self.shared_images)
+
+    def turnover(self) -> Turnover:
+        """Tell which objects stayed the same, split, merged, regrouped, came or went."""
+        found = self._each(lambda part: part._object_links())
+        return ObjectLinks.together(list(found)).turnover()
+
+    def counts(self) -> dict[str, Any]:
+        """Return the part of `summary` that asks nothing about images and edges."""
+        return {
+            "left": self.left,
+            "right": self.right,
+            "radius_arcsec": self.radius_arcsec,
+            "n_left": self.n_left,
+            "n_right": self.n_right,
+            "n_matched": self.n_matched,
+            "n_left_only": self.n_left_only,
+            "n_right_only": self.n_right_only,
+            "match": self.how,
+            "n_ambiguous": self.n_ambiguous,
+            "n_left_only_reflagged": self._reflagged[0],
+            "n_right_only_reflagged": self._reflagged[1],
+            "same_file": self.same_file,
+        }
+
+    def write(self, folder: str | os.PathLike[str], *, form: str = "parquet") -> dict[str, Path]:
+        """Write the three lists, in order of visit.
+
+        See `Comparison.write`, which puts the most significant sources first.
+        """
+        with listing.Lists(Path(folder), form=form) as lists:
+            for _ in self._each(lambda part: lists.add(part._lists())):
+                pass
+            return lists.paths
+
+    # -- what needs all sources at once ----------------------------------------
+
+    def _too_many(self, what: str) -> NoReturn:
+        raise QueryError(
+            f"{what} cannot be told: the {self.n_left + self.n_right:,} sources of "
+            f"{self.left} and {self.right} are compared visit by visit, never held at once; narrow "
+            "them down (where=, --where), write the lists to files (write(), --output), or raise "
+            "rows_at_once (--rows-at-once) where there is memory"
+        )
+
+    @property
+    def matched(self) -> pl.DataFrame:
+        """Too large to hold; `write` writes it."""
+        self._too_many("the matched pairs")
+
+    @property
+    def left_only(self) -> pl.DataFrame:
+        """Too large to hold; `write` writes it."""
+        self._too_many(f"the sources only in {self.left}")
+
+    @property
+    def right_only(self) -> pl.DataFrame:
+        """Too large to hold; `write` writes it."""
+        self._too_many(f"the sources only in {self.right}")
+
+    @property
+    def evidence(self) -> Evidence:
+        """Too large to hold."""
+        self._too_many("the evidence of an explanation")
+
+    def explain(self, **_: Any) -> Explanation:
+        """Refuse: an explanation needs every source at once."""
+        self._too_many("an explanation")
+
+    def differences(self) -> pl.DataFrame:
+        """Refuse: medians need every pair at once."""
+        self._too_many("the differences of pairs")
+
+    def register(self, schema: str | None = None) -> str:
+        """Refuse: the lists are too large to hold."""
+        self._too_many(f"the relations of schema {schema!r}" if schema else "the relations")
+
+
+def _groups_of_visits(
+    reruns: Reruns, left: str, right: str, rows_at_once: int
+) -> list[tuple[int, int] | None]:
+    """Cut the visits of two reruns into groups of so many sources, in order.
+
+    None stands for the sources without a visit, where there are any.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        counted = list(pool.map(lambda name: _per_visit(reruns, name), {left, right}))
+    table = pl.concat(counted).group_by("visit").agg(pl.col("n").sum()).sort("visit")
+    known = table.drop_nulls("visit")
+    groups = known.with_columns(group=(pl.col("n").cum_sum() - 1) // rows_at_once)
+    ranges = groups.group_by("group", maintain_order=True).agg(
+        pl.col("visit").min().alias("first"), pl.col("visit").max().alias("last")
+    )
+    found: list[tuple[int, int] | None] = [
+        (int(first), int(last)) for _, first, last in ranges.iter_rows()
+    ]
+    return [*found, None] if known.height < table.height or not found else found
+
+
+def _per_visit(reruns: Reruns, name: str) -> pl.DataFrame:
+    relation = reruns.scope(name, "dia_source")
+    return reruns.query(f"select visit, count(*) as n from {relation} group by visit").polars()
+
+
+def _kept(part: Comparison) -> _Group:
+    counts = part.counts()
+    sums = {name: int(getattr(part, name)) for name in _SUMS}
+    for name in ("n_left_only_reflagged", "n_right_only_reflagged"):
+        sums[name] = counts[name]
+    images = (part._counts_of_images(0), part._counts_of_images(1))
+    return _Group(sums, images, edge_cells(part._matching.compared, EDGE_WITHIN_PX))
+
+
+def compare(
+    reruns: Reruns,
+    left: str,
+    right: str,
+    *,
+    radius_arcsec: float = 0.5,
+    radius_px: float | None = None,
+    good: bool = True,
+    how: How = "mutual",
+    where: str | None = None,
+    columns: Sequence[str] = (),
+    rows_at_once: int | None = None,
+) -> Comparison:
+    """Match the sources of two reruns within the same visit and detector.
+
+    Parameters
+    ----------
+    reruns, left, right, radius_arcsec, radius_px, good, how, where, columns
+        As for `hitsduck.comparison.compare_sources`.
+    rows_at_once : int, optional
+        Sources of both reruns that may be held at once. Where there are more, visits are
+        compared group by group (`LargeComparison`). By default that begins at 20 million,
+        with groups of 4 million.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    RerunNameError, QueryError, InstrumentError, MatchError
+    """
+    if rows_at_once is not None and not (
+        isinstance(rows_at_once, int) and rows_at_once > 0 and rows_at_once is not True
+    ):
+        raise QueryError(f"rows_at_once is {rows_at_once!r}; a whole number above 0 is wanted")
+    n_rows = sum(reruns.attached(name).file.n_rows_at_most("DiaSource") for name in {left, right})
+    if n_rows <= (rows_at_once or MOST_AT_ONCE):
+        return compare_sources(
+            reruns,
+            left,
+            right,
+            radius_arcsec=radius_arcsec,
+            radius_px=radius_px,
+            good=good,
+            how=how,
+            where=where,
+            columns=columns,
+        )
+    return LargeComparison(
+        reruns,
+        left,
+        right,
+        Rule(radius_arcsec, radius_px, how),
+        good=good,
+        where=where,
+        rows_at_once=rows_at_once or ROWS_AT_ONCE,
+    )

@@ -1,0 +1,232 @@
+"""Comparison visit by visit: the same answers as with every source at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from apdb_files import make_apdb
+from click.testing import CliRunner
+from polars.testing import assert_frame_equal
+from stores import STORES, stored
+
+import hitsduck
+from hitsduck.cli import cli
+from hitsduck.comparison import Comparison
+from hitsduck.errors import QueryError
+from hitsduck.large import LargeComparison
+from hitsduck.simulator import simulate
+
+ROWS_AT_ONCE = 1500
+LISTS = ("matched", "left_only", "right_only")
+
+
+@pytest.fixture(scope="session")
+def simulated_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("large")
+    simulate(folder, preset="small", generation="1.0.0")
+    return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir()}
+
+
+@pytest.fixture(scope="module", params=STORES)
+def stored_reruns(
+    request: pytest.FixtureRequest,
+    simulated_files: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[hitsduck.Reruns]:
+    folder = tmp_path_factory.mktemp(request.param)
+    with hitsduck.open_reruns(stored(simulated_files, request.param, folder)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def reruns(simulated_files: dict[str, Path]) -> Iterator[hitsduck.Reruns]:
+    with hitsduck.open_reruns(simulated_files) as opened:
+        yield opened
+
+
+def both(
+    reruns: hitsduck.Reruns, left: str, right: str, **options: object
+) -> tuple[Comparison, LargeComparison]:
+    whole = reruns.compare(left, right, **options)  # type: ignore[arg-type]
+    parts = reruns.compare(left, right, rows_at_once=ROWS_AT_ONCE, **options)  # type: ignore[arg-type]
+    assert type(whole) is Comparison
+    assert isinstance(parts, LargeComparison)
+    assert parts.n_groups > 2
+    return whole, parts
+
+
+def test_numbers_are_those_of_all_at_once(stored_reruns: hitsduck.Reruns):
+    whole, parts = both(stored_reruns, *stored_reruns.names[:2])
+    assert parts.summary() == whole.summary()
+    assert parts.verdict() == whole.verdict()
+    assert_frame_equal(parts.by("band"), whole.by("band"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"good": False, "how": "all", "radius_arcsec": 2.0},
+        {"where": "psf_snr > 6", "how": "best1"},
+        {"radius_px": 3.0, "how": "best2"},
+    ],
+    ids=str,
+)
+def test_numbers_are_those_of_all_at_once_under_any_rule(
+    reruns: hitsduck.Reruns, options: dict[str, object]
+):
+    names = reruns.names
+    whole, parts = both(reruns, names[0], names[-1], **options)
+    assert parts.n_matched > 100
+    assert parts.summary() == whole.summary()
+    assert parts.verdict() == whole.verdict()
+    assert parts.decomposition() == whole.decomposition()
+    assert parts.edges(within_px=100.0) == whole.edges(within_px=100.0)
+    assert repr(parts) == repr(whole)
+    assert_frame_equal(parts.coverage(), whole.coverage())
+    assert_frame_equal(parts.presumed_images, whole.presumed_images)
+    assert_frame_equal(parts.by("detector", "band"), whole.by("detector", "band"))
+    near = pl.col("edge_distance_px") < 64
+    assert_frame_equal(parts.by(near), whole.by(near))
+    assert parts.turnover().summary() == whole.turnover().summary()
+    assert_frame_equal(
+        parts.turnover().objects.drop("group"),
+        whole.turnover().objects.drop("group"),
+    )
+
+
+def test_a_scope_of_visits_holds_their_sources_alone(stored_reruns: hitsduck.Reruns):
+    reruns = stored_reruns
+    name = reruns.names[0]
+    visits = reruns.sql(f'select distinct visit from "{name}".dia_source order by visit').polars()[
+        "visit"
+    ]
+    asked = (int(visits[1]), int(visits[3]))
+    relation = reruns.scope(name, "dia_source", visits=asked)
+    found = reruns.query(f"select visit, count(*) as n from {relation} group by all order by all")
+    truth = reruns.sql(
+        f'select visit, count(*) as n from "{name}".dia_source where visit between $low and $high '
+        "group by all order by all",
+        low=asked[0],
+        high=asked[1],
+    )
+    assert found.rows() == truth.rows()
+    reruns.leave_visits(asked)
+    (left,) = reruns.query(
+        "select count(*) as n from duckdb_schemas() where schema_name like 'hitsduck_scope%'"
+    ).rows()
+    assert left["n"] == 0
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_written_lists_hold_the_same_sources(
+    simulated_files: dict[str, Path], tmp_path: Path, form: str
+):
+    with hitsduck.open_reruns(simulated_files) as reruns:
+        whole, parts = both(reruns, *list(simulated_files)[:2])
+        truth = whole.write(tmp_path / "whole", form=form)
+        written = parts.write(tmp_path / "parts", form=form)
+    assert set(written) == set(LISTS)
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == {
+        f"{name}.{form}" for name in LISTS
+    }
+    for name in LISTS:
+        rows, other = (
+            duckdb.sql(f"from '{paths[name]}' order by all").fetchall()
+            for paths in (written, truth)
+        )
+        assert rows == other
+        assert (
+            len(rows)
+            == {
+                "matched": whole.n_matched,
+                "left_only": whole.n_left_only,
+                "right_only": whole.n_right_only,
+            }[name]
+        )
+
+
+def test_what_needs_every_source_says_so(simulated_files: dict[str, Path], tmp_path: Path):
+    with hitsduck.open_reruns(simulated_files) as reruns:
+        _, parts = both(reruns, *list(simulated_files)[:2])
+        asking = [
+            lambda: parts.matched,
+            lambda: parts.left_only,
+            lambda: parts.right_only,
+            lambda: parts.evidence,
+            parts.explain,
+            parts.differences,
+            parts.register,
+        ]
+        for ask in asking:
+            with pytest.raises(QueryError, match="rows_at_once"):
+                ask()
+        for wrong in (0, -3, 1.5, True, "many"):
+            with pytest.raises(QueryError, match="rows_at_once"):
+                reruns.compare(parts.left, parts.right, rows_at_once=wrong)  # type: ignore[arg-type]
+
+
+def test_a_failure_leaves_no_list(simulated_files: dict[str, Path], tmp_path: Path):
+    with hitsduck.open_reruns(simulated_files) as reruns:
+        _, parts = both(reruns, *list(simulated_files)[:2])
+        parts.where = "no_such_column > 3"
+        with pytest.raises(QueryError):
+            parts.write(tmp_path / "lists")
+    assert list((tmp_path / "lists").iterdir()) == []
+
+
+def test_sources_without_visit_or_position_are_counted(tmp_path: Path):
+    def source(number: int, **cells: object) -> dict[str, object]:
+        at = {"visit": 410985 + number % 4, "detector": 5, "ra": 150.0 + number, "dec": 0.0}
+        return {"diaSourceId": number, "diaObjectId": number, "x": 9.0, "y": 9.0} | at | cells
+
+    same = [source(number) for number in range(40)]
+    odd = [source(101, visit=None), source(102, ra=None), source(103, detector=None)]
+    files = {
+        "a": make_apdb(tmp_path / "a" / "a.db", sources=same, constraints=False),
+        "b": make_apdb(tmp_path / "b" / "b.db", sources=[*same[3:], *odd], constraints=False),
+    }
+    with hitsduck.open_reruns(files, instrument="DECam") as reruns:
+        whole = reruns.compare("a", "b")
+        parts = reruns.compare("a", "b", rows_at_once=20)
+        assert isinstance(parts, LargeComparison)
+        # by hand: 40 and 37 + 3; 37 pairs, three gone, three that can match nothing
+        assert (parts.n_left, parts.n_right, parts.n_matched) == (40, 40, 37)
+        assert (parts.n_left_only, parts.n_right_only, parts.n_right_unusable) == (3, 3, 3)
+        assert parts.summary() == whole.summary()
+        assert parts.verdict() == whole.verdict()
+        mirrored = reruns.compare("b", "a", rows_at_once=20)
+        assert (mirrored.n_left_only, mirrored.n_right_only) == (3, 3)
+        itself = reruns.compare("b", "b", rows_at_once=5)
+        assert (itself.n_left_only, itself.n_right_only) == (3, 3)
+        assert itself.same_file
+
+
+def test_reruns_without_sources_compare(tmp_path: Path):
+    files = {
+        name: make_apdb(tmp_path / name / "a.db", sources=sources)
+        for name, sources in (
+            ("none", []),
+            ("some", [{"diaSourceId": k, "visit": k, "detector": 2} for k in (1, 2, 3)]),
+        )
+    }
+    with hitsduck.open_reruns(files, instrument="DECam") as reruns:
+        parts = reruns.compare("none", "some", rows_at_once=1)
+        assert isinstance(parts, LargeComparison)
+        assert parts.summary() == reruns.compare("none", "some").summary()
+
+
+def test_the_command_answers_the_same(simulated_files: dict[str, Path]):
+    left, right = list(simulated_files.values())[:2]
+    answers = []
+    for options in ([], ["--rows-at-once", str(ROWS_AT_ONCE)]):
+        result = CliRunner().invoke(
+            cli, ["compare", str(left), str(right), "--json", "--by", "band", "--objects", *options]
+        )
+        assert result.exit_code == 0, result.output
+        answers.append(json.loads(result.stdout))
+    assert answers[0] == answers[1]
