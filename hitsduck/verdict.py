@@ -110,7 +110,7 @@ def verdict(
     summary : mapping
         As `Comparison.summary` gives it.
     edge : mapping, optional
-        The keys ``within_px``, ``share_of_increase``, ``share_of_new``,
+        The keys ``within_px``, ``share_of_increase``, ``share_of_new``, ``n_new``,
         ``area_share`` of an edge excess.
     unusable : mapping, optional
         ``left`` and ``right``: as for :func:`unmatched_parts`.
@@ -123,8 +123,8 @@ def verdict(
         The net change, and how many sources are new and gone. The percentages are those
         of the new ones, or where the number fell of those that are gone: parts of a
         whole, rounded so that they add up to 100. The share at the edge is that of the
-        increase where it is a part of it (between 0 and 1), else that of the sources not
-        detected before; each is named.
+        increase where there is one and it is a part of it (between 0 and 1), else that of
+        the sources not detected before, with their number; without any nothing is said.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def _at_the_edge(edge: Mapping[str, Any], coverage: Mapping[str, int]) -> str:
     if any(coverage.values()):
         of_what += " on shared images"
     if share is None or not 0 <= share <= 1:
-        share, of_what = edge["share_of_new"], "those not detected before"
+        share, of_what = edge["share_of_new"], f"the {edge['n_new']:,} not detected before"
     if share is None:
         return ""
     return (

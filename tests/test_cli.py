@@ -565,3 +565,22 @@ def test_a_chart_takes_a_window_and_a_table(hitsduck, apdb, tmp_path):
     status, _, err = hitsduck("chart", "vists", apdb, "--output", tmp_path / "x.json")
     assert status == 1
     assert "did you mean visits?" in err
+
+
+def test_where_nothing_is_new_no_part_of_it_is_told(hitsduck, apdb, tmp_path):
+    # the second rerun has one more source, without a position
+    more = dict(SOURCES[0], diaSourceId=9, ra=None)
+    path = make_apdb(
+        tmp_path / "b.db",
+        sources=[*SOURCES, more],
+        objects=OBJECTS,
+        metadata={"instrument": "DECam"},
+        constraints=False,
+    )
+    _, out, _ = hitsduck("compare", apdb, path)
+    assert "nothing new, nothing gone; 0 and 1 without a usable position" in out
+    (edges,) = [line for line in out.splitlines() if line.startswith("edges: ")]
+    assert edges == (
+        "edges: no newly detected source with a position on an image of both, so none within "
+        "32 px of an edge"
+    )

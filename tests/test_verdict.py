@@ -134,8 +134,14 @@ def test_reruns_of_other_images_are_told_so():
     )
 
 
-EDGE = {"within_px": 32.0, "area_share": 0.0464, "share_of_increase": 0.461, "share_of_new": 0.3}
-NEW = "; 30% of those not detected before within 32 px of an edge (4.6% of the area)"
+EDGE = {
+    "within_px": 32.0,
+    "area_share": 0.0464,
+    "share_of_increase": 0.461,
+    "share_of_new": 0.3,
+    "n_new": 10,
+}
+NEW = "; 30% of the 10 not detected before within 32 px of an edge (4.6% of the area)"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +162,13 @@ def test_the_edge_comes_last(change: dict[str, Any], words: str):
         == ("+10 good sources (+10.0%): 10 new, nothing gone; of the new 100% not detected before")
         + words
     )
+
+
+@pytest.mark.parametrize("n_right", [100, 90])
+def test_without_an_increase_no_share_of_it_is_told(n_right: int):
+    line = verdict(summary(100, n_right, 110 - n_right, 10), EDGE | {"share_of_increase": None})
+    assert "increase" not in line
+    assert line.endswith(NEW)
 
 
 def test_with_coverage_the_increase_is_that_on_shared_images():
