@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,15 @@ import polars as pl
 
 from hitsduck.comparison import SUMMARY_COLUMNS, Comparison
 from hitsduck.crossmatch import How
-from hitsduck.errors import QueryError, RerunNameError
+from hitsduck.errors import (
+    BadValueError,
+    IncompleteWarning,
+    InstrumentError,
+    MatchError,
+    QueryError,
+    RerunNameError,
+    SchemaError,
+)
 from hitsduck.matching import Rule
 from hitsduck.results import frame_html
 from hitsduck.sides import Side
@@ -20,6 +29,41 @@ if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
 
 ORDERS = ("opening", "time")
+#: What is wrong with one file, so that other pairs can be compared all the same.
+_OF_ONE_PAIR = (BadValueError, InstrumentError, MatchError, SchemaError)
+
+
+_TABLE = {
+    "left": pl.String,
+    "right": pl.String,
+    "n_left": pl.Int64,
+    "n_right": pl.Int64,
+    "change": pl.Int64,
+    "change_percent": pl.Float64,
+    "n_matched": pl.Int64,
+    "n_left_only": pl.Int64,
+    "n_right_only": pl.Int64,
+    "n_left_only_reflagged": pl.Int64,
+    "n_right_only_reflagged": pl.Int64,
+    "turnover_percent": pl.Float64,
+    "problem": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Uncompared:
+    """A pair of reruns that could not be compared.
+
+    Attributes
+    ----------
+    left, right : str
+        Names of the reruns.
+    reason : str
+    """
+
+    left: str
+    right: str
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +72,24 @@ class Series:
 
     Attributes
     ----------
-    comparisons : tuple of Comparison
+    pairs : tuple of Comparison or Uncompared
         Each baseline (left) with a rerun (right), or each rerun with the next.
     kind : str
         ``baseline`` or ``steps``.
     """
 
-    comparisons: tuple[Comparison, ...]
+    pairs: tuple[Comparison | Uncompared, ...]
     kind: str
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The pairs that could be compared, in order."""
+        return tuple(pair for pair in self.pairs if isinstance(pair, Comparison))
+
+    @property
+    def uncompared(self) -> tuple[Uncompared, ...]:
+        """The pairs that could not, in order, with the reasons."""
+        return tuple(pair for pair in self.pairs if isinstance(pair, Uncompared))
 
     def __len__(self) -> int:
         """Return the number of comparisons."""
@@ -51,17 +105,21 @@ class Series:
         Returns
         -------
         polars.DataFrame
-            One row per comparison, in order: ``left``, ``right``, ``n_left``,
+            One row per pair, in order: ``left``, ``right``, ``n_left``,
             ``n_right``, ``change`` (n_right - n_left), ``change_percent``,
             ``n_matched``, ``n_left_only``, ``n_right_only``,
             ``n_left_only_reflagged``, ``n_right_only_reflagged``, ``turnover_percent``
             (unmatched sources of both over all sources of both), ``is_largest``
             (the comparison with the largest part of unmatched sources; false
-            everywhere where all sources are matched).
+            everywhere where all sources are matched), ``problem`` (why the pair cannot
+            be compared, and has no numbers; NULL where it can).
         """
-        rows = []
-        for comparison in self.comparisons:
-            counts = comparison.counts()
+        rows: list[dict[str, Any]] = []
+        for pair in self.pairs:
+            if isinstance(pair, Uncompared):
+                rows.append({"left": pair.left, "right": pair.right, "problem": pair.reason})
+                continue
+            counts = pair.counts()
             n_both = counts["n_left"] + counts["n_right"]
             change = counts["n_right"] - counts["n_left"]
             n_only = counts["n_left_only"] + counts["n_right_only"]
@@ -83,13 +141,11 @@ class Series:
                     "turnover_percent": 100.0 * n_only / n_both if n_both else 0.0,
                 }
             )
-        kinds = {"change_percent": pl.Float64, "turnover_percent": pl.Float64}
-        table = pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None)
+        table = pl.DataFrame(rows, schema=_TABLE)
         largest = pl.col("turnover_percent").arg_max()
-        return table.with_columns(
-            ((pl.int_range(pl.len()) == largest) & (pl.col("turnover_percent") > 0)).alias(
-                "is_largest"
-            )
+        is_largest = (pl.int_range(pl.len()) == largest) & (pl.col("turnover_percent") > 0)
+        return table.with_columns(is_largest.fill_null(False).alias("is_largest")).select(
+            pl.exclude("problem"), "problem"
         )
 
     def verdict(self) -> str:
@@ -98,17 +154,29 @@ class Series:
         Returns
         -------
         str
-            ``Apr2020 to May2020 changed most: ...`` with that comparison's own verdict.
+            ``Apr2020 to May2020 changed most: ...`` with that comparison's own verdict,
+            and the pairs that cannot be compared, with the reasons.
         """
-        table = self.table()
+        problems = "".join(
+            f"; {pair.left} to {pair.right} cannot be compared: {pair.reason}"
+            for pair in self.uncompared
+        )
+        table = self.table().filter(pl.col("problem").is_null())
         if not table["is_largest"].any():
-            return f"nothing new and nothing gone in {len(self)} comparisons"
+            return f"nothing new and nothing gone in {len(self)} comparisons{problems}"
         largest = self.comparisons[int(table["is_largest"].arg_true()[0])]
-        return f"{largest.left} to {largest.right} changed most of {len(self)}: {largest.verdict()}"
+        return (
+            f"{largest.left} to {largest.right} changed most of {len(self)}: "
+            f"{largest.verdict()}{problems}"
+        )
 
     def __repr__(self) -> str:
         """Return which reruns are compared."""
-        pairs = ", ".join(f"{c.left} to {c.right}" for c in self.comparisons)
+        pairs = ", ".join(
+            f"{pair.left} to {pair.right}"
+            + (" (not comparable)" if isinstance(pair, Uncompared) else "")
+            for pair in self.pairs
+        )
         return f"<Series of {len(self)} comparisons: {pairs}>"
 
     def _repr_html_(self) -> str:
@@ -142,6 +210,11 @@ def compare_all(
         One comparison per other rerun, in the order of opening. Each file is read
         once; all of them stay in memory (about 80 MB per 670,000 sources).
 
+    Warns
+    -----
+    IncompleteWarning
+        A pair cannot be compared, for what is wrong with a file; `Series.uncompared`.
+
     Raises
     ------
     RerunNameError
@@ -152,14 +225,8 @@ def compare_all(
     reruns.attached(baseline)
     rule = Rule(radius_arcsec, radius_px, how)
     left = Side(reruns, baseline, where)
-    return Series(
-        tuple(
-            Comparison(left, Side(reruns, name, where), rule, good=good, columns=SUMMARY_COLUMNS)
-            for name in names
-            if name != baseline
-        ),
-        "baseline",
-    )
+    pairs = [(left, Side(reruns, name, where)) for name in names if name != baseline]
+    return Series(_compared(pairs, rule, good=good), "baseline")
 
 
 def series(
@@ -189,6 +256,11 @@ def series(
     Series
         One comparison per step. Each file is read once.
 
+    Warns
+    -----
+    IncompleteWarning
+        A pair cannot be compared, for what is wrong with a file; `Series.uncompared`.
+
     Raises
     ------
     RerunNameError
@@ -199,13 +271,37 @@ def series(
     names = _ordered(reruns, order)
     rule = Rule(radius_arcsec, radius_px, how)
     sides = [Side(reruns, name, where) for name in names]
-    return Series(
-        tuple(
-            Comparison(before, after, rule, good=good, columns=SUMMARY_COLUMNS)
-            for before, after in itertools.pairwise(sides)
-        ),
-        "steps",
-    )
+    return Series(_compared(list(itertools.pairwise(sides)), rule, good=good), "steps")
+
+
+def _compared(
+    pairs: Sequence[tuple[Side, Side]], rule: Rule, *, good: bool
+) -> tuple[Comparison | Uncompared, ...]:
+    """Compare some pairs; a pair that cannot be compared does not hinder the others.
+
+    Raises
+    ------
+    HitsduckError
+        None can: the reason of the first.
+    """
+    found: list[Comparison | Uncompared] = []
+    errors = []
+    for left, right in pairs:
+        try:
+            found.append(Comparison(left, right, rule, good=good, columns=SUMMARY_COLUMNS))
+        except _OF_ONE_PAIR as error:
+            errors.append(error)
+            found.append(Uncompared(left.name, right.name, str(error)))
+    if len(errors) == len(pairs):
+        raise errors[0]
+    for pair in found:
+        if isinstance(pair, Uncompared):
+            warnings.warn(
+                f"{pair.left} to {pair.right} cannot be compared: {pair.reason}",
+                IncompleteWarning,
+                stacklevel=4,
+            )
+    return tuple(found)
 
 
 def _at_least_two(reruns: Reruns, names: Sequence[str] | None = None) -> list[str]:

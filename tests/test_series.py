@@ -9,7 +9,7 @@ import pytest
 from apdb_files import make_apdb
 
 import hitsduck
-from hitsduck.errors import QueryError, RerunNameError
+from hitsduck.errors import IncompleteWarning, MatchError, QueryError, RerunNameError
 
 
 def sources(*numbers: int, **cells: Any) -> list[dict[str, Any]]:
@@ -105,3 +105,36 @@ def test_equal_reruns_have_no_largest_step(tmp_path: Path):
         found = reruns.series()
         assert not found.table()["is_largest"].any()
         assert found.verdict() == "nothing new and nothing gone in 2 comparisons"
+
+
+def test_a_pair_that_cannot_be_compared_is_told_and_the_others_are(tmp_path: Path):
+    rows = {
+        "a": sources(1, 2),
+        "b": sources(1, 2, 3),
+        "c": [*sources(1), *sources(2, diaSourceId=None)],
+        "d": sources(1),
+    }
+    paths = {
+        name: make_apdb(tmp_path / f"{name}.db", sources=s, constraints=False)
+        for name, s in rows.items()
+    }
+    with hitsduck.open_reruns(paths, instrument="DECam") as reruns:
+        with pytest.warns(IncompleteWarning, match="cannot be compared") as given:
+            found = reruns.series()
+        assert len(given) == 2
+        assert given[0].filename == __file__
+        table = found.table()
+        assert table.select("left", "right", "change", "is_largest").rows() == [
+            ("a", "b", 1, True),
+            ("b", "c", None, False),
+            ("c", "d", None, False),
+        ]
+        assert ["NULL" in (problem or "") for problem in table["problem"]] == [False, True, True]
+        assert [(pair.left, pair.right) for pair in found.uncompared] == [("b", "c"), ("c", "d")]
+        assert len(found) == 1
+        assert found.verdict().startswith("a to b changed most of 1: +1 good sources")
+        assert "; b to c cannot be compared: cannot match: diaSourceId" in found.verdict()
+        assert "b to c (not comparable)" in repr(found)
+        # where no pair can be compared there is nothing to tell
+        with pytest.raises(MatchError):
+            reruns.series(order=["b", "c"])
