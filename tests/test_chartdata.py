@@ -125,7 +125,8 @@ def test_counts_are_the_same_once_sources_are_in_memory(folder: Path) -> None:
 
 
 def test_kept_views_give_what_the_views_over_the_files_give(reruns: Reruns) -> None:
-    for view in ("visit_summary", "detector_summary", "night_summary", "flag_summary"):
+    summaries = ("visit_summary", "detector_summary", "night_summary", "flag_summary")
+    for view in (*summaries, "image", "integrity_source_without_object", "rerun_counts"):
         kept = reruns.query(f"select * from {relation(reruns, 'May2020', view)} order by all")
         direct = reruns.query(f"select * from {reruns.scope('May2020', view)} order by all")
         # Sums of fractions may come in another order.

@@ -16,8 +16,15 @@ from apdb_files import make_apdb
 
 import hitsduck
 from hitsduck import views
+from hitsduck.crossmatch import match_images
 from hitsduck.errors import RerunNameError
-from hitsduck.integrity import CHECKS, CHECKS_BETWEEN, EXAMPLES
+from hitsduck.integrity import (
+    CHECKS,
+    CHECKS_BETWEEN,
+    EXAMPLES,
+    REPEATED_ARCSEC,
+    _beside_another,
+)
 from hitsduck.simulator import causes, simulate
 
 Row = dict[str, Any]
@@ -298,6 +305,33 @@ def test_a_detection_that_is_there_twice_is_found(checked: Checked):
     found = checked([*SOURCES, twin], [thing(1, nDiaSources=2), *OBJECTS[1:]])
     assert counts(found) == only(repeated_detections=1)
     assert found["repeated_detections"]["examples"] == ["diaSourceId 1, and 7, sep_arcsec 0.2"]
+
+
+def test_sources_alone_at_their_declination_are_in_no_pair() -> None:
+    rng = np.random.default_rng(8)
+    n = 3_000
+    sources = pl.DataFrame(
+        {
+            "diaSourceId": np.arange(n),
+            "visit": rng.integers(1, 3, n),
+            "detector": pl.Series(rng.integers(1, 4, n)).set(pl.Series(np.arange(n)) == 5, None),
+            "ra": 150.0 + rng.uniform(0, 20, n) / 3600,
+            "dec": rng.choice([-89.999, 0.0, 2.2], n) + rng.uniform(0, 20, n) / 3600,
+        }
+    )
+    kept = sources[_beside_another(sources, REPEATED_ARCSEC)]
+    assert 0 < kept.height < n
+    radius = {"radius_arcsec": REPEATED_ARCSEC, "how": "all"}
+    of_all = match_images(sources, sources, **radius).pairs
+    of_kept = match_images(kept, kept, **radius).pairs
+    for side in ("left_index", "right_index"):
+        ids, expected = kept["diaSourceId"], sources["diaSourceId"]
+        is_pair = of_kept["left_index"] != of_kept["right_index"]
+        of_two = of_all.filter(pl.col("left_index") != pl.col("right_index"))
+        assert (
+            ids.gather(of_kept.filter(is_pair)[side]).to_list()
+            == expected.gather(of_two[side]).to_list()
+        )
 
 
 @pytest.fixture

@@ -17,15 +17,14 @@ from weakref import WeakKeyDictionary, ref
 from hitsduck import schema, views
 from hitsduck.attaching import DEFINITION_TABLES
 from hitsduck.columnar import ColumnarRerun
-from hitsduck.quoting import quote_identifier
+from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.views import ViewMaker
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
 
-#: Columns of ``dia_source`` that pictures use, beside the flags.
+#: Columns of ``dia_source`` that pictures use, beside the flags and the rerun.
 SOURCE_COLUMNS = (
-    "rerun",
     "diaSourceId",
     "diaObjectId",
     "visit",
@@ -55,10 +54,13 @@ _OPEN_COLUMNS = {
 #: Views whose rows are kept -> what is asked of them; other views stand over these.
 _KEPT_VIEWS = {
     "dia_source": "select {columns} from {view}",
-    "dia_object": "select rerun, diaObjectId, ra, dec, nDiaSources from {view}",
+    "dia_object_history": "select diaObjectId, ra, dec, nDiaSources, validityStartMjdTai, "
+    "validityEndMjdTai from {view}",
     # Of the forced photometry a picture needs the images alone.
-    "dia_forced_source": "select distinct rerun, visit, detector from {view}",
+    "dia_forced_source": "select distinct visit, detector from {view}",
 }
+#: A view over the kept ones that several others ask: few rows, found in all sources.
+_KEPT_FOUND = "image"
 #: Files that are read at the same time.
 _READERS = 4
 _NUMBERS = itertools.count(1)
@@ -82,13 +84,14 @@ class _Kept:
             connection.execute(
                 f"create view {home}.{table} as select * from {quote_identifier(name)}.{table}"
             )
-        given = {view: f"select * from {home}.kept_{view}" for view in _KEPT_VIEWS}
+        given = {
+            view: f"select *, {quote_text(name)} as rerun from {home}.kept_{view}"
+            for view in _KEPT_VIEWS
+        }
         given["dia_source"] = self._sources_sql()
-        for view in ("processing_summary", "dia_object_history"):
-            given[view] = f"select * from {reruns.scope(name, view, where)}"
-        if where is not None:
-            # The kept sources fulfil the condition; the images are those of all sources.
-            given["image"] = f"select * from {reruns.scope(name, 'image', where)}"
+        summary = reruns.scope(name, "processing_summary", where)
+        given["processing_summary"] = f"select * from {summary}"
+        given[_KEPT_FOUND] = f"select * from {home}.kept_{_KEPT_FOUND}"
         self._maker = ViewMaker(connection, self._schema, given)
 
     @property
@@ -118,7 +121,7 @@ class _Kept:
     def _sources_sql(self) -> str:
         """Return the SELECT over the kept sources; what cannot be told fails when it is read."""
         problems = self._problems()
-        terms = ["kept.*"]
+        terms = ["kept.*", f"{quote_text(self._name)} as rerun"]
         home = quote_identifier(self._schema)
         for column, (reason, kind) in _OPEN_COLUMNS.items():
             if problems[reason]:
@@ -128,12 +131,15 @@ class _Kept:
                     f"end as {column}"
                 )
         source = f"{home}.kept_dia_source as kept"
-        if len(terms) > 1:
+        if any(problems.values()):
             source += " cross join rerun"
         return f"select {', '.join(terms)} from {source}"
 
     def _fill(self, view: str) -> None:
         if view in self._tables:
+            return
+        if view == _KEPT_FOUND:
+            self._find()
             return
         problems = self._problems()
         told = [
@@ -151,10 +157,25 @@ class _Kept:
         self._reruns.query(f"create table {table} as {asked}")
         self._tables.add(view)
 
+    def _find(self) -> None:
+        """Keep the images, which are found in the kept sources where they are all of them."""
+        found = views.view_named(_KEPT_FOUND)
+        if self._where is None:
+            for needed in found.inputs:
+                if needed in views.view_names():
+                    self.relation(needed)
+            sql = found.body
+        else:
+            sql = f"select * from {self._reruns.scope(self._name, found.name, self._where)}"
+        connection = self._reruns.connection
+        with self._reruns.watching(), connection.within(self._schema):
+            connection.execute(f"create table kept_{found.name} as {sql}")
+        self._tables.add(found.name)
+
 
 def _kept_under(view: str) -> Iterator[str]:
     """Go through the kept views that a view stands over."""
-    if view in _KEPT_VIEWS:
+    if view in _KEPT_VIEWS or view == _KEPT_FOUND:
         yield view
     elif view in views.view_names():
         for needed in views.view_named(view).inputs:

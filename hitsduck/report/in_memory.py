@@ -57,7 +57,7 @@ def in_memory(reruns: Reruns, where: str | None = None) -> InMemory:
     -------
     InMemory
         Of ``dia_source`` it has only the columns `chartdata.keeping.SOURCE_COLUMNS` and
-        the flags, of ``dia_object`` four.
+        the flags, of ``dia_object`` those of positions, validity and number of sources.
 
     Raises
     ------
