@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from hitsduck import attaching, suggestions
 from hitsduck.attaching import AttachedRerun
@@ -19,7 +19,9 @@ from hitsduck.errors import (
 from hitsduck.inspection import ApdbFile, garbled_text, offending_cells
 
 
-def explained(reruns: Mapping[str, AttachedRerun], error: HitsduckError) -> HitsduckError:
+def explained(
+    reruns: Mapping[str, AttachedRerun], error: HitsduckError, read: Iterable[str] = ()
+) -> HitsduckError:
     """Name the file, and the cells, that the engine's complaint is about.
 
     Parameters
@@ -27,6 +29,8 @@ def explained(reruns: Mapping[str, AttachedRerun], error: HitsduckError) -> Hits
     reruns : mapping of str to AttachedRerun
         Those that the query may have read.
     error : HitsduckError
+    read : iterable of str
+        Views that the query reads.
 
     Returns
     -------
@@ -36,7 +40,7 @@ def explained(reruns: Mapping[str, AttachedRerun], error: HitsduckError) -> Hits
     if isinstance(error, BadValueError):
         return _located(reruns, error)
     if isinstance(error, QueryError):
-        return suggestions.query_refused(error, reruns)
+        return suggestions.query_refused(error, reruns, read)
     if isinstance(error, NotAnApdbError | RerunLockedError):
         for rerun in reruns.values():
             try:

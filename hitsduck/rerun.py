@@ -152,7 +152,7 @@ class Rerun:
         Result
             One row per diaSource; none where the object has no source.
         """
-        with self._reruns.watching():
+        with self._reruns.watching(["dia_source"]):
             rows = self._reruns.lookup(self.name)
             return rows.many("dia_source", "diaObjectId", object_id, columns, good=good)
 
@@ -166,7 +166,7 @@ class Rerun:
         Result
             One row per visit and detector.
         """
-        with self._reruns.watching():
+        with self._reruns.watching(["dia_forced_source"]):
             rows = self._reruns.lookup(self.name)
             return rows.many("dia_forced_source", "diaObjectId", object_id, columns)
 
@@ -188,7 +188,8 @@ class Rerun:
         selected = selected_columns(columns)
         relation = self._reruns.scope(self.name, view, where)
         kept = f" where {' and '.join(conditions)}" if conditions else ""
-        return self._reruns.query(f"select {selected} from {relation}{kept}", parameters or None)
+        sql = f"select {selected} from {relation}{kept}"
+        return self._reruns.query(sql, parameters or None, read=[view])
 
 
 def _wanted(column: str, values: Any) -> list[int] | list[str]:

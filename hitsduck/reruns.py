@@ -157,15 +157,23 @@ class Reruns:
             self.connection.execute(f"comment on view {name} is {quote_text(comment)}")
             self._unions.add(view)
 
-    def _ensure_for(self, query: str) -> None:
-        """Create the views that a user's query names; all where it looks at the catalogue."""
+    def _ensure_for(self, query: str) -> list[str]:
+        """Create the views that a user's query names; all where it looks at the catalogue.
+
+        Returns
+        -------
+        list of str
+            What the query reads of what it can be asked to describe.
+        """
         named, ctes = guard.table_names(self.connection, query)
         known = set(views.view_names())
+        read = sorted((named - ctes) & known | named & set(attaching.DEFINITION_TABLES))
         if not named <= known | ctes | {*attaching.DEFINITION_TABLES, *COMPARISON_TABLES}:
             named = known
         for view in views.view_names():
             if view in named:
                 self._ensure_union(view)
+        return read
 
     # -- as a collection and a context manager ---------------------------------
 
@@ -353,9 +361,12 @@ class Reruns:
             raise QueryError("these reruns are closed; open them again")
         return self._connection
 
-    def query(self, sql: str, parameters: Parameters = None) -> Result:
-        """Run a statement of ours; engine errors become the user's, files are watched."""
-        with self.watching():
+    def query(self, sql: str, parameters: Parameters = None, *, read: Sequence[str] = ()) -> Result:
+        """Run a statement of ours; engine errors become the user's, files are watched.
+
+        An error names `read`, the views that the user asked for columns of.
+        """
+        with self.watching(read):
             return Result(readable(self.connection.execute(sql, parameters).to_arrow_table()))
 
     def few_rows(self, sql: str) -> list[dict[str, Any]]:
@@ -395,16 +406,16 @@ class Reruns:
         """
         guard.check_select(self.connection, query)
         with self.watching():
-            self._ensure_for(query)
+            read = self._ensure_for(query)
         values = {name: plain_value(value) for name, value in parameters.items()}
-        result = self.query(query, values or None)
+        result = self.query(query, values or None, read=read)
         twice = sorted({name for name in result.columns if result.columns.count(name) > 1})
         if twice:
             raise QueryError(f"two columns are called {', '.join(twice)}; name each with `as`")
         return result
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self, read: Sequence[str] = ()) -> Iterator[None]:
         """Refuse files that change meanwhile, and say which file a complaint is about."""
         self.connection  # noqa: B018  (raises where they are closed)
         self._check_unchanged()
@@ -412,13 +423,13 @@ class Reruns:
             yield
         except HitsduckError as error:
             self._check_unchanged()
-            ours = explained(self._attached, error)
+            ours = explained(self._attached, error, read)
             if ours is error:
                 raise
             raise ours from error
         except (duckdb.Error, RuntimeError, ValueError) as error:  # while rows are fetched
             self._check_unchanged()
-            raise explained(self._attached, translated(error)) from error
+            raise explained(self._attached, translated(error), read) from error
         self._check_unchanged()
 
     def _check_unchanged(self) -> None:

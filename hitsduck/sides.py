@@ -152,7 +152,8 @@ class Side:
             f"{term} as {quote_identifier(name)}" for name, term in terms.items() if name != _ID
         )
         asked = f"{quote_identifier(_ID)}, {selected}" if selected else quote_identifier(_ID)
-        frame = self.reruns.query(f"select {asked} from {relation}").polars()
+        sql = f"select {asked} from {relation}"
+        frame = self.reruns.query(sql, read=_SOURCE_VIEWS).polars()
         if not frame[_ID].is_sorted() or frame[_ID].has_nulls():
             # Rows of one id stay in the order of the file.
             frame = frame.with_row_index("").sort(_ID, "", nulls_last=True).drop("")

@@ -20,7 +20,7 @@ from typing import TypedDict
 import duckdb
 
 import hitsduck
-from hitsduck import attaching, canary, columnar, schema, views
+from hitsduck import attaching, canary, columnar, schema, suggestions, views
 from hitsduck.attaching import STAGED, AttachedRerun
 from hitsduck.columnar import MANIFEST, WORKSPACE_SCHEMA, ColumnarRerun, Manifest, Origin
 from hitsduck.connection import ENGINE_VERSION, Connection
@@ -259,9 +259,12 @@ def _chosen(columns: str) -> Mapping[str, frozenset[str]] | None:
         }
         unknown = sorted(names - set().union(*known.values()))
         if unknown:
+            every = sorted(set().union(*known.values()))
+            meant = [suggestions.column_meant(name, every) for name in unknown]
+            hint = f"did you mean {', '.join(filter(None, meant))}? " if any(meant) else ""
             raise QueryError(
-                f"no column {', '.join(unknown)} in DiaSource or DiaObject; "
-                "say all, notebook, or columns of the views"
+                f"no column {', '.join(unknown)} in DiaSource or DiaObject; {hint}say all, "
+                'notebook, or columns of the views (hitsduck sql RERUN "describe dia_source")'
             )
         wanted = {table: names & of_table for table, of_table in known.items()}
     return {

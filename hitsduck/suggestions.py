@@ -22,7 +22,7 @@ _UNKNOWN_COLUMN = re.compile(
 _CANDIDATES = re.compile(r"Candidate bindings: (.*)")
 _UNKNOWN_TABLE = re.compile(r'Table with name "?(.+?)"? does not exist( because schema)?')
 #: As many columns are listed where none is near.
-_FEW = 6
+_FEW = 12
 _NO_VALUE = "Values were not provided"
 _EXCESS_VALUES = re.compile("identifiers of the excess parameters: (.*)")
 _KIND = re.compile(r"^(?:Binder|Catalog|Conversion|Invalid Input|Parser) Error: ")
@@ -73,16 +73,18 @@ def view_meant(name: str) -> str | None:
     return by_word[near[0]] if near else None
 
 
-def unknown_column(name: str, columns: Iterable[str], view: str = "dia_source") -> str:
-    """Say that no column is called `name`, and what was meant.
+def unknown_column(name: str, columns: Iterable[str], *read: str, computed: bool = False) -> str:
+    """Say that no column is called `name`, and what was meant; else which there are.
 
     Parameters
     ----------
     name : str
     columns : iterable of str
         Those that can be asked for here.
-    view : str
-        Where the user can see them all.
+    *read : str
+        Views where the user can see them all; ``dia_source`` by default.
+    computed : bool
+        There may be others, which the query itself computes.
     """
     having = [v.name for v in views.views() if name in views.documented_columns(v)]
     if having:
@@ -90,9 +92,14 @@ def unknown_column(name: str, columns: Iterable[str], view: str = "dia_source") 
     else:
         known = list(columns)
         meant = column_meant(name, known)
-        few = f"; there are {', '.join(known)}" if len(known) <= _FEW else ""
+        listed = bool(known) and len(known) <= _FEW and not computed
+        few = f"; there are {', '.join(known)}" if listed else ""
         hint = f"; did you mean {meant}?" if meant else few
-    return f'column "{name}" not found{hint} (all: hitsduck sql RERUN "describe {view}")'
+    if computed and not read:
+        return f'column "{name}" not found{hint}'
+    first, *others = read or ("dia_source",)
+    also = "".join(f', "describe {view}"' for view in others)
+    return f'column "{name}" not found{hint} (all: hitsduck sql RERUN "describe {first}"{also})'
 
 
 def condition_refused(condition: str, error: Exception) -> QueryError:
@@ -106,7 +113,7 @@ def condition_refused(condition: str, error: Exception) -> QueryError:
     return QueryError(f"the condition {condition!r}: {text}")
 
 
-def query_refused(error: QueryError, reruns: Iterable[str]) -> QueryError:
+def query_refused(error: QueryError, reruns: Iterable[str], read: Iterable[str] = ()) -> QueryError:
     """Return why a query cannot be asked, with the names that may have been meant.
 
     Parameters
@@ -115,6 +122,8 @@ def query_refused(error: QueryError, reruns: Iterable[str]) -> QueryError:
         What the engine says.
     reruns : iterable of str
         Names of the opened ones.
+    read : iterable of str
+        Views and tables that the query reads.
 
     Returns
     -------
@@ -126,7 +135,7 @@ def query_refused(error: QueryError, reruns: Iterable[str]) -> QueryError:
         return error
     name, table = _unknown_column_in(text), _UNKNOWN_TABLE.search(text)
     if name is not None:
-        return QueryError(unknown_column(name, _columns_near(name, text), "VIEW"))
+        return QueryError(_unknown_in_query(name, text, list(read)))
     if table and table[2]:
         schema_name = table[1].rpartition(".")[0]
         return QueryError(f"no rerun is called {schema_name!r}; open: {', '.join(reruns)}")
@@ -152,11 +161,15 @@ def _unknown_column_in(text: str) -> str | None:
     return next((name for name in found.groups() if name), None) if found else None
 
 
-def _columns_near(name: str, text: str) -> list[str]:
-    """Return what a column of a query may have meant: the engine's own few, and older names."""
+def _unknown_in_query(name: str, text: str, read: list[str]) -> str:
+    """Say which column of a query was meant: one that it reads, or that it computes itself.
+
+    The engine names some that it can bind, whether they are near or not.
+    """
+    known = [view for view in views.views() if view.name in read]
+    columns = [column for view in known for column in views.documented_columns(view)]
     given = _CANDIDATES.search(text)
-    if given is None:
-        return [c for view in views.views() for c in views.documented_columns(view)]
-    fold = name.casefold()
-    today = [*_names_of_today().get(fold, ()), _OTHER_WORDS.get(fold)]
-    return [*re.findall(r'"([^"]+)"', given[1]), *filter(None, today)]
+    bindable = re.findall(r'"([^"]+)"', given[1]) if given else []
+    own = [column for column in bindable if column not in columns]
+    is_whole = len(known) == len(read) and not own
+    return unknown_column(name, dict.fromkeys([*columns, *own]), *read, computed=not is_whole)

@@ -765,7 +765,25 @@ def test_a_value_is_never_sql(opened: hitsduck.Reruns):
         ("select s.filterName from dia_source as s", {}, "did you mean band?"),
         ("select * exclude (decl) from dia_source", {}, "did you mean dec?"),
         ("select edge_distance_px from dia_source", {}, "it is a column of dia_source_edge"),
-        ("with t as (select 1 as a) select zzz from t", {}, "there are a (all"),
+        # nothing is near: all where there are few, else how to list them
+        (
+            "select zzz from rerun_counts",
+            {},
+            'column "zzz" not found; there are rerun, n_dia_sources, n_good_dia_sources, '
+            "n_dia_objects, n_good_dia_objects (all: ",
+        ),
+        (
+            "select zzz from dia_source",
+            {},
+            'column "zzz" not found (all: hitsduck sql RERUN "describe dia_source")',
+        ),
+        (
+            "select zzz from dia_source join good_definition using (rerun)",
+            {},
+            'not found (all: hitsduck sql RERUN "describe dia_source", "describe good_definition")',
+        ),
+        ("with t as (select 1 as a) select zzz from t", {}, 'column "zzz" not found'),
+        ("with t as (select 1 as alpha) select alpah from t", {}, "did you mean alpha?"),
         ("select 1 where 2 = $n", {}, "give each (--param NAME=VALUE"),
         ("select 1 as a, 2 as a", {}, "two columns are called a; name each with `as`"),
         (

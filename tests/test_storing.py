@@ -656,3 +656,12 @@ def test_parted_takes_a_path_with_a_colon_as_it_is(tmp_path: Path, workspace: Pa
     assert columnar.parted(odd) == (odd, None)
     assert columnar.parted(f"{workspace}:x:y") == (Path(f"{workspace}:x:y"), None)
     assert columnar.parted(f"{workspace}:Apr2020") == (workspace, "Apr2020")
+
+
+def test_a_mistyped_column_to_store_comes_with_the_one_that_was_meant(tmp_path: Path):
+    path = make_apdb(tmp_path / "a.db")
+    with (
+        hitsduck.open_reruns({"a": path}, instrument="DECam") as reruns,
+        pytest.raises(QueryError, match="no column psFlux in .*did you mean psfFlux"),
+    ):
+        reruns.materialize(tmp_path / "w.duckdb", columns=["psFlux", "visit"])
