@@ -50,6 +50,9 @@ _RAISED_BY_VIEWS: Mapping[str, type[HitsduckError]] = {
 }
 _RAISED = re.compile(r"hitsduck (instrument|schema|value): (.*)", re.DOTALL)
 
+#: In which DuckDB tells its memory.
+_BINARY_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+
 #: What is said of a text that cannot be read.
 NO_UTF8 = "no UTF-8"
 
@@ -210,6 +213,13 @@ class Connection:
         self.execute(
             f"attach {quote_text(path)} as {quote_identifier(catalog)} (type sqlite, read_only)"
         )
+
+    def memory_limit_bytes(self) -> int:
+        """Return DuckDB's limit of memory in bytes, as it rounds it."""
+        row = self._root.execute("select current_setting('memory_limit')").fetchone()
+        assert row is not None
+        number, unit = str(row[0]).split()
+        return int(float(number) * 1024 ** _BINARY_UNITS.index(unit))
 
     def share_scans(self) -> None:
         """Let several threads read one SQLite table.

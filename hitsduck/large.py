@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 20_000_000
 #: Sources of both reruns that are then held at once, unless one visit has more.
 ROWS_AT_ONCE = 4_000_000
+#: What a compared source takes at most while it is held, in bytes, where memory is limited.
+_BYTES_PER_SOURCE = 400
 #: Sums of `Comparison` over the groups of visits.
 _SUMS = (
     "n_left",
@@ -358,7 +360,7 @@ def compare(
     rows_at_once : int, optional
         Sources of both reruns that may be held at once. Where there are more, visits are
         compared group by group (`LargeComparison`). By default that begins at 20 million,
-        with groups of 4 million.
+        with groups of 4 million; where a memory limit is set, at one per 400 bytes of it.
 
     Returns
     -------
@@ -372,8 +374,9 @@ def compare(
         isinstance(rows_at_once, int) and rows_at_once > 0 and rows_at_once is not True
     ):
         raise QueryError(f"rows_at_once is {rows_at_once!r}; a whole number above 0 is wanted")
+    most, group = _at_once(reruns.memory_limit_bytes, rows_at_once)
     n_rows = sum(reruns.attached(name).file.n_rows_at_most("DiaSource") for name in {left, right})
-    if n_rows <= (rows_at_once or MOST_AT_ONCE):
+    if n_rows <= most:
         return compare_sources(
             reruns,
             left,
@@ -392,5 +395,15 @@ def compare(
         Rule(radius_arcsec, radius_px, how),
         good=good,
         where=where,
-        rows_at_once=rows_at_once or ROWS_AT_ONCE,
+        rows_at_once=group,
     )
+
+
+def _at_once(memory_limit_bytes: int | None, asked: int | None) -> tuple[int, int]:
+    """Return how many sources are held, and how many of a group where there are more."""
+    if asked is not None:
+        return asked, asked
+    if memory_limit_bytes is None:
+        return MOST_AT_ONCE, ROWS_AT_ONCE
+    fitting = max(memory_limit_bytes // _BYTES_PER_SOURCE, 1)
+    return min(fitting, MOST_AT_ONCE), min(fitting, ROWS_AT_ONCE)

@@ -328,6 +328,12 @@ class Reruns:
         """These reruns; those that a stand-in stands for."""
         return self
 
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """The limit of memory that the user has set; None without one."""
+        limited = self._settings["memory_limit"] is not None
+        return self.connection.memory_limit_bytes() if limited else None
+
     def attached(self, name: str) -> AttachedRerun:
         """Return what was found out about one rerun at opening.
 

@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 from stores import STORES, stored
 
 import hitsduck
+from hitsduck import large
 from hitsduck.cli import cli
 from hitsduck.comparison import Comparison
 from hitsduck.errors import QueryError
@@ -230,3 +231,17 @@ def test_the_command_answers_the_same(simulated_files: dict[str, Path]):
         assert result.exit_code == 0, result.output
         answers.append(json.loads(result.stdout))
     assert answers[0] == answers[1]
+
+
+def test_a_limit_of_memory_is_kept(simulated_files: dict[str, Path]):
+    names = list(simulated_files)[:2]
+    with hitsduck.open_reruns(simulated_files, memory_limit="500MB") as reruns:
+        assert reruns.memory_limit_bytes == pytest.approx(500e6, rel=0.01)
+        assert type(reruns.compare(*names)) is Comparison
+    with hitsduck.open_reruns(simulated_files) as reruns:
+        assert reruns.memory_limit_bytes is None
+    # one source per 400 bytes: 2 GB hold 5 million, and no more than 4 million of a group
+    assert large._at_once(2_000_000_000, None) == (5_000_000, 4_000_000)
+    assert large._at_once(400_000, None) == (1_000, 1_000)
+    assert large._at_once(None, None) == (20_000_000, 4_000_000)
+    assert large._at_once(400_000, 70) == (70, 70)
