@@ -302,6 +302,7 @@ class Reruns:
         folder: PathLike,
         *,
         columns: str | Sequence[str] = "all",
+        overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Path:
         """Write one rerun as a folder of Parquet files, which can be opened as a rerun.
@@ -311,16 +312,23 @@ class Reruns:
         name : str
             Of the rerun.
         folder : path-like
-            New, empty, or an earlier export.
+            New or empty.
         columns, progress
             As for `materialize`.
+        overwrite : bool
+            Whether an earlier export there may be replaced; nothing else ever is.
 
         Raises
         ------
         RerunNameError, OutputError, RerunChangedError
         """
         return storing.export_parquet(
-            self.attached(name), folder, columns=columns, progress=progress, **self._settings
+            self.attached(name),
+            folder,
+            columns=columns,
+            overwrite=overwrite,
+            progress=progress,
+            **self._settings,
         )
 
     @property

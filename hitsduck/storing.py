@@ -593,6 +593,7 @@ def export_parquet(
     folder: str | os.PathLike[str],
     *,
     columns: str | Sequence[str] = "all",
+    overwrite: bool = False,
     threads: int | None = None,
     memory_limit: str | None = None,
     temp_directory: str | os.PathLike[str] | None = None,
@@ -604,7 +605,9 @@ def export_parquet(
     ----------
     rerun : AttachedRerun
     folder : path-like
-        New, empty, or an earlier export, which is replaced.
+        New, empty, or where `overwrite` says so an earlier export.
+    overwrite : bool
+        Whether an earlier export may be replaced.
     columns, threads, memory_limit, temp_directory, progress
         As for `create_workspace`.
 
@@ -621,6 +624,11 @@ def export_parquet(
     if target.exists() and not _is_replaceable(target):
         raise OutputError(
             f"{target}: is there and no earlier export; name a new folder, or empty this one"
+        )
+    if target.exists() and any(target.iterdir()) and not overwrite:
+        raise OutputError(
+            f"{target}: holds an earlier export already; name a new folder, or allow it to be "
+            "overwritten (--overwrite, overwrite=True)"
         )
     asked = _asked(columns)
     with _partial(target) as partial:

@@ -584,3 +584,19 @@ def test_where_nothing_is_new_no_part_of_it_is_told(hitsduck, apdb, tmp_path):
         "edges: no newly detected source with a position on an image of both, so none within "
         "32 px of an edge"
     )
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet", "txt"])
+def test_an_output_in_a_folder_that_is_missing_is_named_as_it_was_given(
+    hitsduck, apdb, tmp_path, suffix
+):
+    target = tmp_path / "missing" / f"x.{suffix}"
+    status, _, err = hitsduck("sql", apdb, "select 1 as a", "--output", target)
+    assert status == 1
+    assert err == f"error: {target}: there is no folder {target.parent}; make it first\n"
+
+
+def test_an_output_that_cannot_be_written_is_named_as_it_was_given(hitsduck, apdb):
+    status, _, err = hitsduck("sql", apdb, "select 1 as a", "--output", "/proc/x.csv")
+    assert status == 1
+    assert err.startswith("error: /proc/x.csv: cannot be written: ")

@@ -461,7 +461,16 @@ def test_a_workspace_is_not_overwritten_unasked(tmp_path: Path):
         with pytest.raises(OutputError, match="no folder"):
             reruns.materialize(tmp_path / "nowhere" / "w.duckdb")
         out = reruns.export("a", tmp_path / "out")
-        assert reruns.export("a", out) == out
+        before = (out / "manifest.json").stat().st_mtime_ns
+        with pytest.raises(OutputError, match=r"holds an earlier export already; .*overwrite"):
+            reruns.export("a", out)
+        assert (out / "manifest.json").stat().st_mtime_ns == before
+        assert reruns.export("a", out, overwrite=True) == out
+        assert (out / "manifest.json").stat().st_mtime_ns > before
+        with pytest.raises(OutputError, match="no earlier export"):
+            reruns.export("a", tmp_path / "full", overwrite=True)
+        (tmp_path / "empty").mkdir()
+        reruns.export("a", tmp_path / "empty")
     assert (tmp_path / "full" / "thesis.tex").read_text() == "precious"
     with hitsduck.open_reruns(target) as reruns:
         assert len(reruns) == 1
@@ -645,6 +654,10 @@ def test_the_commands_make_look_at_and_refresh_a_workspace(
     assert (out.returncode, out.stdout) == (0, f"{tmp_path / 'out'}\n")
     again = json.loads(command("counts", f"May2020={tmp_path / 'out'}", "--json").stdout)
     assert again == opened.counts().rows()[1:2]
+    refused = command("export", f"{target}:May2020", tmp_path / "out")
+    assert refused.returncode == 1
+    assert "--overwrite" in refused.stderr
+    assert command("export", f"{target}:May2020", tmp_path / "out", "--overwrite").returncode == 0
     refused = command("export", target, tmp_path / "out2")
     assert refused.returncode == 2
     assert "holds 2 reruns" in refused.stderr
@@ -662,6 +675,6 @@ def test_a_mistyped_column_to_store_comes_with_the_one_that_was_meant(tmp_path: 
     path = make_apdb(tmp_path / "a.db")
     with (
         hitsduck.open_reruns({"a": path}, instrument="DECam") as reruns,
-        pytest.raises(QueryError, match="no column psFlux in .*did you mean psfFlux"),
+        pytest.raises(QueryError, match=r"no column psFlux in .*did you mean psfFlux"),
     ):
         reruns.materialize(tmp_path / "w.duckdb", columns=["psFlux", "visit"])

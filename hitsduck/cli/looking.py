@@ -19,12 +19,14 @@ from hitsduck.cli.options import (
 )
 from hitsduck.cli.printing import (
     cell_text,
+    check_writable,
     csv_text,
     footer_text,
     json_text,
     print_json,
     print_table,
     write_text,
+    written_whole,
 )
 
 
@@ -209,6 +211,7 @@ def sql(
             )
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet needs --output FILE")
+    check_writable(output)
     with opened_reruns(arguments[:-1], options) as opened, busy("asking"):
         result = opened.sql(arguments[-1], **dict(map(_parameter, params)))
     if form == "table":
@@ -221,9 +224,8 @@ def sql(
     if form == "csv":
         write_text(output, csv_text(frame))
     elif output is not None:
-        partial = output.with_name(f"{output.name}.part")
-        frame.write_parquet(partial)
-        partial.replace(output)
+        with written_whole(output) as partial:
+            frame.write_parquet(partial)
         click.echo(f"{output}: {_rows_text(result)}", err=True)
 
 

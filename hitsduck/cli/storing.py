@@ -138,13 +138,18 @@ def refresh(file: Path, **options: Any) -> None:
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--format", "form", type=click.Choice(["parquet"]), default="parquet")
 @columns_option
+@click.option("--overwrite", is_flag=True, help="Replace an earlier export in DIRECTORY.")
 @opening_options
-def export(rerun: str, directory: Path, form: str, columns: str, **options: Any) -> None:
+def export(
+    rerun: str, directory: Path, form: str, columns: str, overwrite: bool, **options: Any
+) -> None:
     """Write RERUN as Parquet files with a manifest into DIRECTORY, which is a rerun too."""
     with opened_reruns([rerun], options) as opened, _told() as progress:
         if len(opened) > 1:
             raise click.UsageError(
                 f"{rerun} holds {len(opened)} reruns; name one: {rerun}:{opened.names[0]}"
             )
-        path = opened.export(opened.names[0], directory, columns=columns, progress=progress)
+        path = opened.export(
+            opened.names[0], directory, columns=columns, overwrite=overwrite, progress=progress
+        )
     click.echo(path)
