@@ -7,6 +7,7 @@ stand over a small table that holds just these.
 
 from __future__ import annotations
 
+import itertools
 import operator
 import re
 import threading
@@ -31,6 +32,8 @@ _TABLES = {
     "dia_forced_source": "DiaForcedSource",
 }
 _ORDER = {"dia_source": "midpointMjdTai, diaSourceId", "dia_forced_source": "midpointMjdTai"}
+#: Of one statement: each takes as long as many rows, and each row binds a hundred values.
+_ROWS_AT_ONCE = 32
 
 
 def whole_number(value: object, what: str) -> int:
@@ -158,13 +161,15 @@ class Lookup:
         with file.reading() as sqlite:
             name = quote_identifier(file.table_name(table))
             rows = sqlite.execute(f"select * from {name} {condition}", (value,)).fetchall()
-        if rows:
-            marks = ", ".join("?" * len(rows[0]))
-            with closing(self._connection.cursor().cursor()) as cursor:
-                try:
-                    cursor.executemany(f"insert into {target} values ({marks})", rows)
-                except duckdb.Error as error:
-                    raise translated(error) from error
+        with closing(self._connection.cursor().cursor()) as cursor:
+            try:
+                for first in range(0, len(rows), _ROWS_AT_ONCE):
+                    some = rows[first : first + _ROWS_AT_ONCE]
+                    marks = ", ".join([f"({', '.join('?' * len(some[0]))})"] * len(some))
+                    values = list(itertools.chain.from_iterable(some))
+                    cursor.execute(f"insert into {target} values {marks}", values)
+            except duckdb.Error as error:
+                raise translated(error) from error
 
     def one(self, view: str, column: str, value: int | str) -> dict[str, Any]:
         """Return the one row of `view` whose `column` is `value`.

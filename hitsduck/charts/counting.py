@@ -131,7 +131,7 @@ def trend(frame: pl.DataFrame) -> theme.AnyChart:
     zero = (
         alt.Chart(pl.DataFrame({"zero": [0.0]}))
         .mark_rule(color=theme.NEUTRAL, strokeWidth=1)
-        .encode(y="zero:Q")
+        .encode(y=alt.Y("zero:Q"))
     )
     lines = base.mark_line(strokeWidth=2.5).encode(strokeDash=theme.dashes("quantity", quantities))
     last = shown.filter(pl.col("rerun") == names[-1])["quantity", "change"].rows()

@@ -76,9 +76,9 @@ def sources_per_object(frame: pl.DataFrame) -> theme.AnyChart:
             scale=x_scale,
             axis=alt.Axis(format=",d", grid=False, values=theme.whole_ticks(fewest, most)),
         ),
-        x2="high:Q",
+        x2=alt.X2("high:Q"),
         y=count_axis("objects", "n_objects"),
-        y2="none:Q",
+        y2=alt.Y2("none:Q"),
         color=alt.Color(
             "objects:N",
             title=None,
@@ -267,7 +267,7 @@ def _distribution(part: pl.DataFrame, quantity: str, names: list[str]) -> alt.Ch
                 legend=alt.Legend(orient="top", columns=6, symbolType="stroke", symbolSize=400),
             ),
             strokeDash=theme.dashes("rerun", names),
-            order="low:Q",
+            order=alt.Order("low:Q"),
             tooltip=[
                 alt.Tooltip("rerun:N"),
                 alt.Tooltip("low:Q", format=",.4~g", title="from"),

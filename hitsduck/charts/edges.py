@@ -76,17 +76,17 @@ def edge_distances(
     even = (
         alt.Chart(pl.DataFrame({"even": [1]}))
         .mark_rule(color=theme.NEUTRAL, strokeWidth=1.5)
-        .encode(y="even:Q")
+        .encode(y=alt.Y("even:Q"))
     )
     intervals = base.mark_rule(strokeWidth=1.5, clip=True).encode(
-        x="middle_px:Q",
-        y="ratio_low:Q",
-        y2="ratio_high:Q",
+        x=alt.X("middle_px:Q"),
+        y=alt.Y("ratio_low:Q"),
+        y2=alt.Y2("ratio_high:Q"),
         color=alt.Color("sources:N", scale=scale),
     )
     steps = base.mark_rule(strokeWidth=4, clip=True).encode(
         x=x,
-        x2="edge_high_px:Q",
+        x2=alt.X2("edge_high_px:Q"),
         y=y,
         color=alt.Color(
             "sources:N",

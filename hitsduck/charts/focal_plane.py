@@ -88,8 +88,8 @@ def focal_plane(frame: pl.DataFrame, *, outlines: pl.DataFrame) -> theme.AnyChar
         .encode(
             x=alt.X("focal_y_mm:Q", **across),
             y=alt.Y("focal_x_mm:Q", **down),
-            detail="detector:N",
-            order="corner:Q",
+            detail=alt.Detail("detector:N"),
+            order=alt.Order("corner:Q"),
         )
         .add_params(raster.zoom("focal_plane_zoom"))
     )
@@ -186,7 +186,7 @@ def detector_density(
             corners.filter(pl.col("density").is_null()).drop("density", "name", "n", "n_images")
         )
         .mark_line(color=theme.NEUTRAL, strokeWidth=0.7, strokeDash=[3, 3])
-        .encode(x=x, y=y, detail="detector:N", order="corner:Q")
+        .encode(x=x, y=y, detail=alt.Detail("detector:N"), order=alt.Order("corner:Q"))
     )
     ccds = (
         alt.Chart(corners.filter(pl.col("density").is_not_null()).drop("name", "n", "n_images"))
@@ -194,8 +194,8 @@ def detector_density(
         .encode(
             x=x,
             y=y,
-            detail="detector:N",
-            order="corner:Q",
+            detail=alt.Detail("detector:N"),
+            order=alt.Order("corner:Q"),
             fill=alt.Fill(
                 "density:Q",
                 title=["sources per", "deg² and image" if per == "image" else "deg² and visit"],
@@ -210,7 +210,7 @@ def detector_density(
         .encode(
             x=x,
             y=y,
-            text="detector:N",
+            text=alt.Text("detector:N"),
             color=alt.condition("datum.is_dark", alt.value("#ffffff"), alt.value("#000000")),
             tooltip=[
                 alt.Tooltip("detector:N"),
@@ -282,7 +282,7 @@ def detector_frame(frame: pl.DataFrame, *, most_panels: int = 4) -> theme.AnyCha
                     scale=alt.Scale(domain=[0, width_px], nice=False),
                     axis=alt.Axis(grid=False, tickCount=4, format="d"),
                 ),
-                x2="x2:Q",
+                x2=alt.X2("x2:Q"),
                 y=alt.Y(
                     "y:Q",
                     title="y from the bottom side (px)" if number == 0 else None,
@@ -291,7 +291,7 @@ def detector_frame(frame: pl.DataFrame, *, most_panels: int = 4) -> theme.AnyCha
                         grid=False, tickCount=8, format="d", labels=number == 0, labelFlush=True
                     ),
                 ),
-                y2="y2:Q",
+                y2=alt.Y2("y2:Q"),
             )
             .add_params(raster.zoom(f"detector_zoom_{number}"))
         )

@@ -191,7 +191,7 @@ def object_sources(frame: pl.DataFrame) -> theme.AnyChart:
             0,
             alt.Chart(circle)
             .mark_line(color=theme.NEUTRAL, strokeDash=[4, 3], strokeWidth=1.2, clip=True)
-            .encode(x=x, y=y, order="angle:Q"),
+            .encode(x=x, y=y, order=alt.Order("angle:Q")),
         )
     size = f"; the dashed circle is the PSF, {fwhm:.2f} arcsec FWHM" if fwhm else ""
     return theme.finished(
@@ -257,10 +257,10 @@ def light_curve(frame: pl.DataFrame) -> theme.AnyChart:
     zero = (
         alt.Chart(pl.DataFrame({"zero": [0.0]}))
         .mark_rule(color=theme.NEUTRAL, strokeWidth=1)
-        .encode(y="zero:Q")
+        .encode(y=alt.Y("zero:Q"))
     )
     errors = base.mark_rule(strokeWidth=1, opacity=0.6).encode(
-        x=x, y=alt.Y("low:Q", title="psfFlux (nJy)"), y2="high:Q", color=colour
+        x=x, y=alt.Y("low:Q", title="psfFlux (nJy)"), y2=alt.Y2("high:Q"), color=colour
     )
     points = [
         base.transform_filter(alt.datum.kind == kind)

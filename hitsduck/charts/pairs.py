@@ -69,7 +69,7 @@ def matched_pairs(frame: pl.DataFrame) -> theme.AnyChart:
                     scale=alt.Scale(nice=False, zero=False),
                     axis=alt.Axis(grid=False, tickCount=5),
                 ),
-                x2="high:Q",
+                x2=alt.X2("high:Q"),
                 y=alt.Y(
                     "n:Q",
                     title="pairs",
@@ -77,7 +77,7 @@ def matched_pairs(frame: pl.DataFrame) -> theme.AnyChart:
                         format=",d", values=theme.whole_ticks(0, theme.extreme(part, "n", "max"))
                     ),
                 ),
-                y2="none:Q",
+                y2=alt.Y2("none:Q"),
                 tooltip=[
                     alt.Tooltip("low:Q", title="from"),
                     alt.Tooltip("high:Q", title="to"),
@@ -184,7 +184,7 @@ def explanation(frame: pl.DataFrame, *, most: int = 15) -> theme.AnyChart:
     errors = (
         alt.Chart(told)
         .mark_rule(color=theme.NEUTRAL, strokeWidth=1.5)
-        .encode(y=y, x="low:Q", x2="high:Q")
+        .encode(y=y, x=alt.X("low:Q"), x2=alt.X2("high:Q"))
     )
     first = kept.row(0, named=True)
     return theme.finished(
@@ -316,9 +316,9 @@ def dashboard(
         detectors.mark_rect(stroke=theme.NEUTRAL, strokeWidth=0.6)
         .encode(
             x=alt.X("y_low:Q", **across),
-            x2="y_high:Q",
+            x2=alt.X2("y_high:Q"),
             y=alt.Y("x_low:Q", **down),
-            y2="x_high:Q",
+            y2=alt.Y2("x_high:Q"),
             color=alt.Color(
                 "density:Q",
                 title=["new per", "Mpx"],
@@ -337,7 +337,7 @@ def dashboard(
         .add_params(picked["detector"])
     )
     words = detectors.encode(
-        x=alt.X("y_middle:Q", **across), y=alt.Y("x_middle:Q", **down), text="detector:N"
+        x=alt.X("y_middle:Q", **across), y=alt.Y("x_middle:Q", **down), text=alt.Text("detector:N")
     )
     size = 9 if frame["detector"].n_unique() < 100 else 6
     # A light rim, or dark numbers could not be read on dark detectors.
@@ -349,7 +349,10 @@ def dashboard(
         alt.Chart(boxes.select("x_low", "x_high", "y_low", "y_high"))
         .mark_rect(filled=False, stroke=theme.NEUTRAL, strokeWidth=0.6, strokeDash=[3, 3])
         .encode(
-            x=alt.X("y_low:Q", **across), x2="y_high:Q", y=alt.Y("x_low:Q", **down), y2="x_high:Q"
+            x=alt.X("y_low:Q", **across),
+            x2=alt.X2("y_high:Q"),
+            y=alt.Y("x_low:Q", **down),
+            y2=alt.Y2("x_high:Q"),
         )
     )
     top = bars("zone", zones, "distance to the nearest edge (px)").properties(width=600, height=190)

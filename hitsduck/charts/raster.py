@@ -194,7 +194,7 @@ def image_layer(
     layer: alt.Chart = (
         alt.Chart(place)
         .mark_image(aspect=False, smooth=False, clip=True)
-        .encode(x=x, x2="x_high:Q", y=y, y2="y_high:Q", url="url:N")
+        .encode(x=x, x2=alt.X2("x_high:Q"), y=y, y2=alt.Y2("y_high:Q"), url=alt.Url("url:N"))
     )
     return layer
 

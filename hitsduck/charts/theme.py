@@ -86,7 +86,9 @@ def config() -> dict[str, Any]:
 def finished(chart: AnyChart, *, description: str) -> AnyChart:
     """Return a chart with the theme, and with words for those who cannot see it."""
     _show_without_network()
-    styled: AnyChart = chart.properties(description=description).configure(**config())
+    # Not by properties() and configure(), which copy every part of the chart.
+    styled: AnyChart = chart.copy(deep=False)
+    styled.description, styled.config = description, alt.Config(**config())
     return styled
 
 
@@ -121,7 +123,7 @@ def empty(
     chart = (
         alt.Chart(pl.DataFrame({"message": [message]}))
         .mark_text(fontSize=14, color=NEUTRAL, limit=width - 20)
-        .encode(text="message:N")
+        .encode(text=alt.Text("message:N"))
         .properties(width=width, height=height)
     )
     return finished(chart, description=description or message)

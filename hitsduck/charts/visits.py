@@ -164,7 +164,7 @@ def nights(frame: pl.DataFrame, *, good: bool = True) -> theme.AnyChart:
         alt.Tooltip("n_visits:Q", format=",", title="visits"),
     ]
     means = alt.layer(
-        base.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q"),
+        base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")),
         base.mark_point(filled=True, size=60, opacity=1).encode(
             y=alt.Y(
                 "mean:Q",
@@ -294,7 +294,7 @@ def visit_grid(frame: pl.DataFrame) -> theme.AnyChart:
                 axis=None,
                 scale=alt.Scale(domain=[0, n_down * down], reverse=True, nice=False),
             ),
-            text="visit:N",
+            text=alt.Text("visit:N"),
             tooltip=[
                 alt.Tooltip("visit:N"),
                 alt.Tooltip("n_visit:Q", format=",", title="sources"),
@@ -427,7 +427,7 @@ def _steps(
                 legend=alt.Legend(orient="top", columns=6, symbolType="stroke", symbolSize=400),
             ),
             strokeDash=theme.dashes("rerun", names),
-            order="low:Q",
+            order=alt.Order("low:Q"),
             tooltip=[
                 alt.Tooltip("rerun:N"),
                 alt.Tooltip("low:Q", format=".3f", title="from"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from hitsduck.chartdata.keeping import is_kept, keep, relation
 from hitsduck.reruns import Reruns
+from hitsduck.results import Result
 
 
 class InMemory(Reruns):
@@ -17,6 +18,7 @@ class InMemory(Reruns):
 
     def __init__(self, original: Reruns) -> None:
         self._original = original
+        self._counts: dict[str | None, Result] = {}
 
     @property
     def original(self) -> Reruns:
@@ -39,6 +41,12 @@ class InMemory(Reruns):
         if visits is not None or not is_kept(self, name, where):
             return self._original.scope(name, view, where, visits=visits)
         return relation(self, name, view, where)
+
+    def counts(self, *, where: str | None = None) -> Result:
+        """Count as `Reruns.counts` does, once for several pictures."""
+        if where not in self._counts:
+            self._counts[where] = super().counts(where=where)
+        return self._counts[where]
 
     def close(self) -> None:
         """Do nothing."""
