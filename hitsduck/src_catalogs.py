@@ -140,7 +140,7 @@ class SrcCounts:
         return [row for row in self.rows() if len(set(row["n_rows"].values())) > 1]
 
     def verdict(self) -> str:
-        """Say in one line whether the catalogues changed.
+        """Say in one line whether the catalogues changed; of one rerun what it has.
 
         Returns
         -------
@@ -152,6 +152,12 @@ class SrcCounts:
             places = ", ".join(str(folder) for folder in self.folders.values())
             return f"no src catalogue was found (VISIT/src/src-VISIT_CC.fits under {places})"
         known = [row for row in rows if None not in row["n_rows"].values()]
+        if len(self.names) == 1:
+            n_rows = sum(sum(row["n_rows"].values()) for row in known)
+            catalogues = "src catalogue" if len(known) == 1 else "src catalogues"
+            line = f"{len(known)} {catalogues} with {n_rows:,} rows in all"
+            n_lost = len(rows) - len(known)
+            return line + (f"; missing or damaged: {n_lost}" if n_lost else "")
         n_same = sum(len(set(row["n_rows"].values())) == 1 for row in known)
         line = f"{n_same} of {len(known)} src catalogues have the same number of rows"
         if len(known) < len(rows):

@@ -127,7 +127,7 @@ def test_a_damaged_catalogue_is_reported_and_the_others_are_counted(tmp_path: Pa
     assert (damaged["status"]["old"], damaged["n_rows"]["old"]) == ("damaged", None)
     assert damaged["problem"]["old"]
     assert fine["n_rows"] == {"old": 20}
-    assert found.verdict().startswith("1 of 1 src catalogues")
+    assert found.verdict().startswith("1 src catalogue with 20 rows")
 
 
 def test_a_folder_or_an_unreadable_file_is_damaged(tmp_path: Path):
@@ -183,6 +183,18 @@ def test_the_folder_below_is_used_where_the_apdb_lies_above_the_rerun(tmp_path: 
     write(tmp_path / "run" / "output", 1, 2, 30)
     with hitsduck.open_reruns({"a": apdb}, instrument="DECam") as reruns:
         assert reruns.src_counts().rows()[0]["n_rows"] == {"a": 30}
+
+
+def test_of_one_rerun_the_counts_alone_are_told(tmp_path: Path):
+    apdb = make_apdb(tmp_path / "run" / "association.db")
+    write(apdb.parent, 1, 2, 1200)
+    write(apdb.parent, 1, 3, 34)
+    with hitsduck.open_reruns({"a": apdb}, instrument="DECam") as reruns:
+        assert reruns.src_counts().verdict() == "2 src catalogues with 1,234 rows in all"
+        path_of(apdb.parent, 1, 3).write_bytes(b"no FITS")
+        assert reruns.src_counts().verdict() == (
+            "1 src catalogue with 1,200 rows in all; missing or damaged: 1"
+        )
 
 
 def test_no_catalogue_at_all_is_said_with_the_folders(tmp_path: Path):
