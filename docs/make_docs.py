@@ -1,7 +1,8 @@
 """Write the generated parts of the documentation: ``python docs/make_docs.py [--check]``.
 
-``docs/commands.md`` from the commands' own help, and the outputs of the console blocks
-of README.md from running them on the demo's reruns (in ``demo/`` of the current folder).
+``docs/commands.md`` from the commands' own help, ``docs/python.md`` from the docstrings,
+and the outputs of the console blocks of README.md from running them on the demo's reruns
+(in ``demo/`` of the current folder).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 import click
+from python_page import python_page
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSOLE = re.compile(r"```console\n\$ (?P<command>[^\n]*)\n(?P<output>.*?)```", re.DOTALL)
@@ -66,7 +68,10 @@ def main() -> None:
     """Write the pages, or say which one is out of date."""
     check = "--check" in sys.argv
     readme = ROOT / "README.md"
-    wanted = {ROOT / "docs" / "commands.md": commands_page()}
+    wanted = {
+        ROOT / "docs" / "commands.md": commands_page(),
+        ROOT / "docs" / "python.md": python_page(),
+    }
     if Path("demo").is_dir():
         wanted[readme] = readme_with_outputs(readme.read_text(encoding="utf-8"), Path.cwd())
     stale = [

@@ -59,6 +59,25 @@ def test_the_page_of_commands_is_up_to_date():
     assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == make_docs.commands_page()
 
 
+def test_the_page_of_python_is_up_to_date():
+    assert (ROOT / "docs" / "python.md").read_text(encoding="utf-8") == make_docs.python_page()
+
+
+def test_the_page_of_python_says_something_of_every_name():
+    page = make_docs.python_page()
+    assert [line for line in page.splitlines() if line.endswith("`: ")] == []
+    for name in ("open_reruns", "Reruns", "Rerun", "Comparison", "Explanation", "EdgeExcess"):
+        assert re.search(rf"^### `(hitsduck\.)?{name}`$", page, re.MULTILINE), name
+    for line in ("- `counts(*, where=None) -> Result`: ", "- `light_curve`: ", "- `QueryError`: "):
+        assert f"\n{line}" in page
+    # one line for a method, and a link to its options where they are many
+    assert '- `series(*, order="opening", **options) -> Series`: Compare every rerun' in page
+    assert set(re.findall(r"\(#(\w+)\)", page)) <= {
+        re.sub(r"[^\w]", "", heading.lower())
+        for heading in re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    }
+
+
 def test_every_command_is_named_in_the_changelog():
     from hitsduck.cli import cli
 
