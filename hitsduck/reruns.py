@@ -20,7 +20,13 @@ from hitsduck.attaching import ALL_RERUNS, AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.complaints import explained
 from hitsduck.connection import Connection, Parameters, Tracer, translated
-from hitsduck.errors import BadValueError, HitsduckError, QueryError, RerunNameError
+from hitsduck.errors import (
+    BadValueError,
+    HitsduckError,
+    MatchError,
+    QueryError,
+    RerunNameError,
+)
 from hitsduck.information import Information, info_of
 from hitsduck.lookup import Lookup
 from hitsduck.quoting import quote_identifier, quote_text
@@ -634,20 +640,27 @@ class Reruns:
         rows_at_once: int | None = None,
     ) -> Comparison:
         """Compare two reruns source by source; see `hitsduck.large.compare`, which does it."""
+        from hitsduck import missing_ids
         from hitsduck.large import compare
 
-        return compare(
-            self,
-            left,
-            right,
-            radius_arcsec=radius_arcsec,
-            radius_px=radius_px,
-            good=good,
-            how=how,
-            where=where,
-            columns=columns,
-            rows_at_once=rows_at_once,
-        )
+        try:
+            return compare(
+                self,
+                left,
+                right,
+                radius_arcsec=radius_arcsec,
+                radius_px=radius_px,
+                good=good,
+                how=how,
+                where=where,
+                columns=columns,
+                rows_at_once=rows_at_once,
+            )
+        except MatchError as error:
+            ours = missing_ids.named(self, (left, right), error)
+            if ours is error:
+                raise
+            raise ours from error
 
     def compare_all(self, *, baseline: str | None = None, **options: Any) -> Series:
         """Compare every rerun with one baseline; see `hitsduck.series.compare_all`."""

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from hitsduck import missing_ids
 from hitsduck.comparison import SUMMARY_COLUMNS, Comparison
 from hitsduck.crossmatch import How
 from hitsduck.errors import (
     BadValueError,
+    HitsduckError,
     IncompleteWarning,
     InstrumentError,
     MatchError,
@@ -285,13 +287,14 @@ def _compared(
         None can: the reason of the first.
     """
     found: list[Comparison | Uncompared] = []
-    errors = []
+    errors: list[HitsduckError] = []
     for left, right in pairs:
         try:
             found.append(Comparison(left, right, rule, good=good, columns=SUMMARY_COLUMNS))
         except _OF_ONE_PAIR as error:
-            errors.append(error)
-            found.append(Uncompared(left.name, right.name, str(error)))
+            told = missing_ids.named(left.reruns, (left.name, right.name), error)
+            errors.append(told)
+            found.append(Uncompared(left.name, right.name, str(told)))
     if len(errors) == len(pairs):
         raise errors[0]
     for pair in found:

@@ -7,6 +7,8 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +20,7 @@ from apdb_files import make_apdb
 
 import hitsduck
 from hitsduck.comparison import SUMMARY_COLUMNS, Comparison
-from hitsduck.errors import InstrumentError, QueryError, RerunNameError
+from hitsduck.errors import InstrumentError, MatchError, QueryError, RerunNameError
 from hitsduck.sides import Side
 
 #: Opens reruns of these sources: opened(a=[...], b=[...]).
@@ -441,6 +443,32 @@ def test_a_text_sees_the_columns_of_every_view_with_one_row_per_source(opened: O
         found.by("max(edge_distance_px)")
     with pytest.raises(QueryError, match="edge_distance_pxx"):
         found.by("edge_distance_pxx + edge_distance_px")
+
+
+@pytest.mark.parametrize("is_bad", [False, True])
+def test_sources_without_an_id_are_told_with_their_rerun_and_their_number(
+    opened: Opened, tmp_path: Path, is_bad: bool
+):
+    lost = {"diaSourceId": None, "pixelFlags_bad": is_bad}
+    reruns = opened(
+        files={"constraints": False},
+        a=[source(1), source(2, 10)],
+        b=[source(1), source(2, 10) | lost, source(3, 20) | lost],
+    )
+    told = (
+        f"rerun 'b' ({tmp_path / 'b' / 'a.db'}): diaSourceId is NULL in 2 of 3 rows of DiaSource; "
+        "sources without an id cannot be matched: give each its own in a copy of the file"
+    )
+    with pytest.raises(MatchError) as caught:
+        reruns.compare("a", "b", good=False)
+    assert str(caught.value) == told
+    paths = [str(tmp_path / name / "a.db") for name in "ab"]
+    command = ["compare", f"a={paths[0]}", f"b={paths[1]}", "--instrument", "DECam"]
+    done = subprocess.run(
+        [sys.executable, "-m", "hitsduck", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"error: {told}\n"
 
 
 def test_a_text_on_plain_columns_needs_no_camera(opened: Opened):

@@ -43,6 +43,7 @@ ORDER = (
         "listing",
         "masking",
         "matching",
+        "missing_ids",
         "outside_tables",
         "pairing",
         "resampling",

@@ -133,7 +133,7 @@ def test_a_pair_that_cannot_be_compared_is_told_and_the_others_are(tmp_path: Pat
         assert [(pair.left, pair.right) for pair in found.uncompared] == [("b", "c"), ("c", "d")]
         assert len(found) == 1
         assert found.verdict().startswith("a to b changed most of 1: +1 good sources")
-        assert "; b to c cannot be compared: cannot match: diaSourceId" in found.verdict()
+        assert "; b to c cannot be compared: rerun 'c' (" in found.verdict()
         assert "b to c (not comparable)" in repr(found)
         # where no pair can be compared there is nothing to tell
         with pytest.raises(MatchError):

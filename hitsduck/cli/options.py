@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hitsduck.errors import RerunNotFoundError
+from hitsduck.errors import MatchError, RerunNotFoundError
 from hitsduck.schema import DEFAULT_FLAG_SET, FLAG_SETS
 
 if TYPE_CHECKING:
@@ -105,7 +105,15 @@ def opened_reruns(arguments: Sequence[str], options: dict[str, Any]) -> Iterator
     with busy(f"opening {len(pairs)} reruns"):
         opened = open_reruns(dict(pairs), cache=folder or not no_cache, **options)
     with opened:
-        yield opened
+        try:
+            yield opened
+        except MatchError as error:  # sources are matched whenever something asks for them
+            from hitsduck import missing_ids
+
+            ours = missing_ids.named(opened, opened.names, error)
+            if ours is error:
+                raise
+            raise ours from error
 
 
 @contextmanager
