@@ -118,10 +118,22 @@ class _Kept:
         reasons = ", ".join({reason: None for reason, _ in _OPEN_COLUMNS.values()})
         return dict(self._reruns.query(f"select {reasons} from {relation}").rows()[0])
 
+    def _held_flags(self) -> list[str]:
+        """Return the flags that the file holds; the others are NULL in every row."""
+        tables = self._reruns.attached(self._name).file.tables
+        held = set(schema.flags_in_file(tables["DiaSource"]))
+        return [flag for flag in schema.flag_names() if flag in held]
+
     def _sources_sql(self) -> str:
         """Return the SELECT over the kept sources; what cannot be told fails when it is read."""
         problems = self._problems()
         terms = ["kept.*", f"{quote_text(self._name)} as rerun"]
+        held = self._held_flags()
+        terms += [
+            f"cast(null as boolean) as {quote_identifier(flag)}"
+            for flag in schema.flag_names()
+            if flag not in held
+        ]
         home = quote_identifier(self._schema)
         for column, (reason, kind) in _OPEN_COLUMNS.items():
             if problems[reason]:
@@ -144,7 +156,7 @@ class _Kept:
         problems = self._problems()
         told = [
             column
-            for column in (*SOURCE_COLUMNS, *schema.flag_names())
+            for column in (*SOURCE_COLUMNS, *self._held_flags())
             if column not in _OPEN_COLUMNS or not problems[_OPEN_COLUMNS[column][0]]
         ]
         asked = _KEPT_VIEWS[view].format(

@@ -6,9 +6,10 @@
 --   diaSourceId: the source
 --   diaObjectId: the object that is missing
 select
-    dia_source.rerun,
-    dia_source.diaSourceId,
-    dia_source.diaObjectId
+    rerun,
+    diaSourceId,
+    diaObjectId
 from dia_source
-anti join dia_object_history using (rerun, diaObjectId)
-where dia_source.diaObjectId is not null
+where
+    diaObjectId is not null
+    and diaObjectId not in (select diaObjectId from dia_object_history where diaObjectId is not null)
