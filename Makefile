@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format bench bench-short clean
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hitsduck needs Python 3.11 or later: make PYTHON=python3.11")'
@@ -21,6 +21,10 @@ $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.library
 
 $(VENV)/.lint: pyproject.toml constraints.txt $(VENV)/.library
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	touch $@
+
+$(VENV)/.bench-short: pyproject.toml constraints.txt $(VENV)/.library
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench-short]'
 	touch $@
 
 $(VENV)/.bench: pyproject.toml constraints.txt $(VENV)/.library
@@ -48,6 +52,9 @@ format: $(VENV)/.lint
 
 bench: $(VENV)/.bench  ## time hitsduck beside its peers
 	$(BIN)/python -m benchmarks
+
+bench-short: $(VENV)/.bench-short  ## the races of a few minutes; fails under half of a goal
+	$(BIN)/python -m benchmarks --short
 
 clean:
 	rm -rf $(VENV) demo build dist

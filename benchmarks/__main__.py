@@ -1,8 +1,9 @@
 """``python -m benchmarks``: run the races and print a table of medians and ratios.
 
-With ``--short`` only the races against pandas, connectorx and astropy are run, on smaller
-reruns, and the exit status is 1 when a ratio falls under half of its goal. Without it the
-table is written to ``benchmarks/RESULTS.md`` too.
+With ``--short`` only the races against pandas, connectorx and astropy are run, the comparison
+on a quarter of the sources, and the exit status is 1 when a ratio falls under half of its
+goal. A whole run writes the table to ``benchmarks/RESULTS.md`` too, with how time and memory
+grow to a hundred times the sources in ``benchmarks/growth.md``; that needs 9 GB of disk.
 """
 
 from __future__ import annotations
@@ -10,11 +11,21 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import compared, counts, focal, importing, loading, lookups, reporting, sky
+from benchmarks import (
+    compared,
+    counts,
+    focal,
+    growth,
+    importing,
+    loading,
+    lookups,
+    reporting,
+    sky,
+)
 from benchmarks.harness import HEADER, Contender, Standing, machine, race, standings
 from hitsduck import cameras
 
@@ -22,26 +33,31 @@ HERE = Path(__file__).parent
 DATA = HERE / "data"
 RESULTS = HERE / "RESULTS.md"
 NAMES = ("Apr2020", "May2020", "Jun2020")
-#: What a short run leaves out.
+#: What a short run holds; the sources of its comparison, as a part of HiTS2015's.
 SHORT = ("counts", "columns", "compare", "sky 0.25")
 SHORT_SCALE = 0.25
 MILLIONS = (0.25, 0.67, 2.0)
+GROWTH = "growth"
 
 
-def simulated(scale: float) -> Path:
-    """Return the folder of three simulated reruns, made when it is not there."""
+def simulated(scale: float, names: Sequence[str] = NAMES) -> Path:
+    """Return the folder of simulated reruns; those that are not there are made."""
     folder = DATA / f"hits2015-{scale:g}"
-    if not (folder / "Jun2020" / "association.db").exists():
+    missing = [name for name in names if not (folder / name / "association.db").exists()]
+    if missing:
         from hitsduck.simulator import simulate
 
-        simulate(folder, preset="hits2015", scale=scale)
+        simulate(folder, preset="hits2015", scale=scale, src_catalogs="none", reruns=missing)
     return folder
 
 
-def races(folder: Path, scratch: Path) -> dict[str, tuple[str, Callable[[], list[Contender]]]]:
+def races(
+    folder: Path, compared_folder: Path, scratch: Path
+) -> dict[str, tuple[str, Callable[[], list[Contender]]]]:
     """Return {name: what is done, and who does it}."""
     files = [folder / name / "association.db" for name in NAMES]
-    april, _, june = files
+    june = files[-1]
+    pair = [compared_folder / name / "association.db" for name in (NAMES[0], NAMES[-1])]
     camera = Path(cameras.__file__).parent / "data" / "cameras" / "decam.csv"
     found: dict[str, tuple[str, Callable[[], list[Contender]]]] = {
         "counts": ("counts of one rerun", lambda: counts.contenders(june)),
@@ -52,7 +68,7 @@ def races(folder: Path, scratch: Path) -> dict[str, tuple[str, Callable[[], list
         ),
         "compare": (
             "good sources of two reruns compared",
-            lambda: compared.contenders(april, june),
+            lambda: compared.contenders(*pair),
         ),
         "focal": (
             "focal-plane positions and density",
@@ -76,20 +92,35 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--data", type=Path, help="a folder of simulated reruns, used as it is")
     parser.add_argument("--only", nargs="*", metavar="RACE", help="some races alone")
+    parser.add_argument(
+        "--factors", type=int, nargs="+", default=growth.FACTORS, help="sizes of the race growth"
+    )
     parser.add_argument("--short", action="store_true", help="what the checks of a change run")
     options = parser.parse_args()
-    scale = options.scale or (SHORT_SCALE if options.short else 1.0)
-    folder = options.data or simulated(scale)
+    if options.data is not None:
+        folder = of_pair = options.data
+    elif options.short:
+        folder = simulated(1.0, NAMES[-1:])
+        of_pair = simulated(SHORT_SCALE, (NAMES[0], NAMES[-1]))
+    else:
+        folder = of_pair = simulated(options.scale or 1.0)
     size = (folder / "Jun2020" / "association.db").stat().st_size / 1e6
     found: list[Standing] = []
     title = f"{machine()}; hits2015 simulated, Jun2020 {size:,.0f} MB"
     print(f"{title}\n\n{HEADER}")
     with tempfile.TemporaryDirectory(prefix="hitsduck-benchmarks-") as scratch:
-        of_all = races(folder, Path(scratch))
-        unknown = sorted(set(options.only or ()) - set(of_all))
+        of_all = races(folder, of_pair, Path(scratch))
+        every = [*of_all, GROWTH]
+        unknown = sorted(set(options.only or ()) - set(every))
         if unknown:
-            parser.error(f"no race {', '.join(unknown)}; there are: {', '.join(of_all)}")
-        for name in options.only or (SHORT if options.short else of_all):
+            parser.error(f"no race {', '.join(unknown)}; there are: {', '.join(every)}")
+        for name in options.only or (SHORT if options.short else every):
+            if name == GROWTH:
+                pair = [folder / name / "association.db" for name in (NAMES[0], NAMES[-1])]
+                grown = growth.race(pair, DATA / "growth", Path(scratch), options.factors)
+                growth.write(grown, title)
+                print(growth.table(grown))
+                continue
             work, contenders = of_all[name]
             entered = contenders()
             race(entered, repeats=options.repeats)
@@ -122,6 +153,8 @@ def write_results(title: str, found: list[Standing]) -> None:
         "",
         HEADER,
         *(standing.row() for standing in found),
+        "",
+        "How time and memory grow with the sources: [growth.md](growth.md).",
         "",
         (HERE / "limits.md").read_text(encoding="utf-8"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 
 from benchmarks.harness import Contender
 
@@ -53,6 +54,24 @@ seconds = time.perf_counter() - started
 print(json.dumps({{"seconds": seconds, "answer": n_matched}}))
 """
 
+# Cut into cells of the sky beforehand, and once matched to compile what it compiles.
+LSDB = f"""{_CATALOGUES}
+import contextlib, io, warnings
+warnings.simplefilter("ignore")
+import lsdb
+import pandas as pd
+def catalogue(ra, dec, name):
+    return lsdb.from_dataframe(pd.DataFrame({{"ra": ra, "dec": dec}}), ra_column="ra",
+        dec_column="dec", catalog_name=name, margin_threshold=5)
+with contextlib.redirect_stdout(io.StringIO()):
+    left, right = catalogue(ra, dec, "left"), catalogue(ra2, dec2, "right")
+    left.crossmatch(right, radius_arcsec=1.0, n_neighbors=1).compute()
+    started = time.perf_counter()
+    n_matched = len(left.crossmatch(right, radius_arcsec=1.0, n_neighbors=1).compute())
+    seconds = time.perf_counter() - started
+print(json.dumps({{"seconds": seconds, "answer": n_matched}}))
+"""
+
 # Reading and writing files is part of what a user of stilts waits for; it matches both ways.
 STILTS = f"""{_CATALOGUES}
 import subprocess, tempfile
@@ -78,6 +97,8 @@ def contenders(n_objects: int) -> list[Contender]:
         Contender("astropy", ASTROPY, arguments, goal_inside=3.0),
         Contender("scipy cKDTree", TREE, arguments, goal_inside=1.0),
     ]
+    if find_spec("lsdb"):
+        found.append(Contender("LSDB", LSDB, arguments, goal_inside=3.0))
     if shutil.which("stilts"):
         found.append(Contender("stilts", STILTS, arguments, goal_inside=3.0))
     return found
