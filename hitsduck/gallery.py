@@ -34,7 +34,8 @@ class Wanted:
     ----------
     reruns : Reruns
     rerun : str or None
-        The one that charts of a single rerun show; the last by default.
+        The one that charts of a single rerun show; by default the right one of `compare`,
+        the last where that is not given.
     compare : pair of str or None
         The two that are compared; the last two by default.
     over : sequence of str or None
@@ -71,8 +72,14 @@ class Wanted:
 
     @property
     def name(self) -> str:
-        """The rerun that charts of a single one show."""
-        return self.rerun or self.reruns.names[-1]
+        """The rerun that charts of a single one show.
+
+        Raises
+        ------
+        QueryError
+            `compare` is no pair.
+        """
+        return self.rerun or (self.reruns.names[-1] if self.compare is None else self.pair[1])
 
     @property
     def names(self) -> list[str]:

@@ -7,26 +7,39 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from apdb_files import make_apdb
 from click.testing import CliRunner
 
 import hitsduck
+from hitsduck.charts.theme import empty
 from hitsduck.cli import cli
 from hitsduck.demo import run_demo
 from hitsduck.edges import EdgeExcess
 from hitsduck.errors import OutputError, QueryError, RerunNameError
-from hitsduck.page import script_json, vega_javascript
+from hitsduck.page import (
+    Cell,
+    Column,
+    Figure,
+    Page,
+    Section,
+    Table,
+    html,
+    script_json,
+    vega_javascript,
+)
 from hitsduck.report import compose, write_report
 from hitsduck.report.comparing import interval_sentences
-from hitsduck.report.formats import chosen_form
+from hitsduck.report.formats import chosen_form, pdf
 from hitsduck.simulator import simulate
 
 SCRIPT = "<script>alert(1)</script>"
@@ -275,6 +288,36 @@ def test_findings_say_what_can_be_said(pair: dict[str, Path]) -> None:
     assert page.findings[2].startswith("100.0% of the new sources lie within 32 px of an edge")
     assert page.verdict is not None
     assert page.verdict.startswith("before to after: +1 good sources (+25.0%)")
+
+
+def test_new_sources_without_a_position_are_said_to_be_so(tmp_path: Path) -> None:
+    common = [source(1, 1000, 2000), source(2, 500, 1000)]
+    lost = [source(number, 900, 900) | {"dec": 95.0} for number in (3, 4)]
+    paths = {
+        "before": tiny(tmp_path / "before.db", sources=common),
+        "after": tiny(tmp_path / "after.db", sources=[*common, *lost]),
+    }
+    with hitsduck.open_reruns(paths, instrument="DECam") as reruns:
+        findings = compose(reruns).findings
+    assert (
+        "No new source with a usable position, so none within 32 px of an edge; 2 new ones have "
+        "none."
+    ) in findings
+
+
+def test_pictures_of_one_rerun_show_the_right_one_of_the_pair(
+    simulated: dict[str, Path], tmp_path: Path
+) -> None:
+    with hitsduck.open_reruns(simulated) as reruns:
+        pages = [compose(reruns, compare=pair) for pair in (("Apr2020", "May2020"), None)]
+        data = reruns.chart_data("focal_plane", rerun="May2020")
+    captions = [{figure.name: figure.caption for figure in page.figures()} for page in pages]
+    for name in ("sky-map", "focal-plane", "detector-density", "visit-grid", "light-curve"):
+        assert "of May2020" in captions[0][name]
+        assert "of Jun2020" in captions[1][name]
+    shown = next(figure for figure in pages[0].figures() if figure.name == "focal-plane")
+    assert shown.data is not None
+    assert shown.data.drop("rerun").sort(pl.all()).equals(data.drop("rerun").sort(pl.all()))
 
 
 def test_report_lists_the_strongest_new_sources_with_links(
@@ -742,6 +785,81 @@ def test_charts_answer_to_the_mouse(browser: Any, pair: dict[str, Path], tmp_pat
         assert time.monotonic() < until
         time.sleep(0.05)
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.browser
+def test_the_dashboard_answers_to_the_keyboard(
+    browser: Any, pair: dict[str, Path], tmp_path: Path
+) -> None:
+    """A list selects as a click does, a click shows in the list, and all can be let go."""
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    page_of(pair, tmp_path)
+    opened(browser, tmp_path / "report.html")
+    drawn = (
+        "return [...document.querySelectorAll('[data-chart=dashboard] .role-mark path')]"
+        ".map(path => path.getAttribute('aria-label') + path.getAttribute('d')"
+        " + path.getAttribute('opacity'))"
+    )
+
+    def waited(is_there: Callable[[], bool]) -> None:
+        until = time.monotonic() + 5
+        while not is_there():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    before = browser.execute_script(drawn)
+    pickers = "#figure-dashboard .pickers"
+    zones = browser.find_element(By.CSS_SELECTOR, f"{pickers} select[name=zone]")
+    assert zones.accessible_name.strip() == "Distance to the edge (px)"
+    options = [option.text for option in zones.find_elements(By.TAG_NAME, "option")]
+    assert options[0] == "all"
+    last = options[-1]
+    assert last == "512 and more"
+    zones.send_keys(Keys.END)  # the focus, and the last entry
+    waited(lambda: browser.execute_script(drawn) != before)
+    picked = browser.execute_script(drawn)
+    bar = browser.find_element(
+        By.CSS_SELECTOR, f"[data-chart=dashboard] .role-mark path[aria-label*='{last}']"
+    )
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", bar)
+    ActionChains(browser).move_to_element(bar).click().perform()  # the same lets go
+    waited(lambda: browser.execute_script(drawn) == before)
+    assert zones.get_property("value") == ""
+    ActionChains(browser).move_to_element(bar).click().perform()
+    waited(lambda: browser.execute_script(drawn) == picked)
+    assert zones.get_property("selectedOptions")[0].text == last
+    button = browser.find_element(By.CSS_SELECTOR, f"{pickers} button")
+    button.send_keys(Keys.ENTER)
+    waited(lambda: browser.execute_script(drawn) == before)
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.browser
+def test_the_head_of_a_table_is_on_each_of_its_pages(
+    simulated: dict[str, Path], tmp_path: Path
+) -> None:
+    if not all(map(shutil.which, ("chromium", "pdftotext"))):
+        pytest.skip("needs chromium and pdftotext (Debian: chromium, poppler-utils)")
+    table_of = Table("Many", [Column("first"), Column("second")], [[Cell("1"), Cell("2")]] * 200)
+    page = Page(
+        title="t",
+        verdict=None,
+        subtitle="",
+        findings=[],
+        sections=[Section("s", "s", [table_of, Figure("none", empty("nothing"), "")])],
+        version="0",
+        made_at="now",
+    )
+    printed = tmp_path / "report.pdf"
+    printed.write_bytes(pdf(html(page)))
+    run = ["pdftotext", "-layout", str(printed), "-"]
+    text = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    pages = [sheet for sheet in text.split("\f") if sheet.count("1") > 5]
+    assert len(pages) > 2
+    assert all("second" in sheet for sheet in pages)
 
 
 @pytest.mark.browser

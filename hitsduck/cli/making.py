@@ -77,7 +77,11 @@ def report(
     required=True,
     help="File to write: .html, .png, .svg, .pdf or .json (Vega-Lite).",
 )
-@click.option("--rerun", help="The rerun that a chart of a single one shows; the last by default.")
+@click.option(
+    "--rerun",
+    help="The rerun that a chart of a single one shows; by default the right one of --compare, "
+    "else the last.",
+)
 @compare_option
 @click.option("--all", "every", is_flag=True, help="Every source, not only good ones.")
 @click.option("--radius-arcsec", type=float, default=0.5, show_default=True)

@@ -61,7 +61,7 @@ def findings(wanted: Wanted) -> list[str]:
     ]
     edge = comparison.edges(within_px=WITHIN_PX[0])
     if edge is not None:
-        told.append(_edge_sentence(edge))
+        told.append(_edge_sentence(edge, comparison.n_right_unusable))
     if comparison.n_left or comparison.n_right:
         told += wanted.explanation.sentences(most=3)[1:]
     return told
@@ -71,9 +71,15 @@ def _kind(comparison: Comparison) -> str:
     return "good sources" if comparison.good else "sources"
 
 
-def _edge_sentence(edge: EdgeExcess) -> str:
+def _edge_sentence(edge: EdgeExcess, n_unusable: int = 0) -> str:
     if edge.share_of_new is None:
-        return f"No new source, so none within {edge.within_px:g} px of an edge."
+        told = f"so none within {edge.within_px:g} px of an edge"
+        if n_unusable:
+            return (
+                f"No new source with a usable position, {told}; {many(n_unusable)} new ones have "
+                "none."
+            )
+        return f"No new source, {told}."
     told = (
         f"{edge.share_of_new:.1%} of the new sources lie within {edge.within_px:g} px of an edge "
         f"of their CCD, which is {edge.area_share:.1%} of the area"

@@ -30,7 +30,7 @@ CAPTIONS = {
     "stronger cause are pale.",
     "dashboard": "Matched, new and gone {good}sources per 10^6 pixels of the images of both "
     "reruns. A click on bars or on a CCD shows the other two pictures for these alone, another "
-    "click on the same lets go.",
+    "click on the same lets go; the lists do the same without a mouse.",
     "matched_pairs": "Separations of the matched pairs of {left} and {right}, and their flux "
     "differences over the errors of both added in square: a zero-point shift would move the peak.",
     "sky_difference": "{Good}sources of {right} minus those of {left} in bins on the sky. " + _MAPS,
@@ -60,7 +60,7 @@ CAPTIONS = {
     "objects_on_sky": "Objects of {name} with many sources, none of which has a bad flag. " + _MAPS,
     "object_sources": "The sources around the object of {name} that has the most sources, all of "
     "them good. The dashed circle is the PSF's full width at half maximum.",
-    "light_curve": "Difference fluxes of the same object, detected and forced.",
+    "light_curve": "Difference fluxes of the same object of {name}, detected and forced.",
 }
 
 

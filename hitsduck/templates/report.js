@@ -5,13 +5,14 @@
   for (const holder of document.querySelectorAll(".chart[data-chart]")) {
     const spec = specs[holder.dataset.chart];
     try {
-      await vegaEmbed(holder, spec, {
+      const { view } = await vegaEmbed(holder, spec, {
         mode: "vega-lite",
         renderer: "svg",
         actions: { export: true, source: false, compiled: false, editor: false },
         downloadFileName: holder.dataset.chart,
         tooltip: { theme: "custom" },
       });
+      addPickers(holder, spec, view);
       holder.dataset.drawn = "yes";
     } catch (error) {
       holder.textContent = "This chart could not be drawn: " + error.message;
@@ -20,6 +21,56 @@
   }
   document.documentElement.dataset.drawn = "yes";
 })();
+
+// What a click on a mark selects, a list selects from the keyboard; each shows what the other did.
+const pickerWords = { zone: "Distance to the edge (px)", detector: "Detector", field: "Field" };
+
+function addPickers(holder, spec, view) {
+  const params = (spec.params ?? []).filter((param) => param.name.startsWith("picked_"));
+  if (!params.length) return;
+  const group = document.createElement("div");
+  group.className = "pickers";
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", "Show only");
+  const fieldOf = (param) => param.name.slice("picked_".length);
+  const rows = Object.values(spec.datasets).find((data) =>
+    data.length && params.every((param) => fieldOf(param) in data[0]));
+  const lists = params.map((param) => {
+    const field = fieldOf(param);
+    const values = [...new Set(rows.map((row) => row[field]))].sort((a, b) =>
+      String(a).localeCompare(String(b), undefined, { numeric: true }));
+    const list = document.createElement("select");
+    list.name = field;
+    list.append(new Option("all", ""), ...values.map((value, at) => new Option(value, at)));
+    const store = param.name + "_store";
+    list.addEventListener("change", () => {
+      // As a click leaves it, so that a click can take it away.
+      const picked = list.value === "" ? [] : [{
+        unit: param.views[0],
+        fields: [{ type: "E", field }],
+        values: [values[list.value]],
+      }];
+      view.data(store, picked).runAsync();
+    });
+    view.addDataListener(store, (_, picked) => {
+      list.value = picked.length === 1 ? values.indexOf(picked[0].values[0]) : "";
+    });
+    const label = document.createElement("label");
+    label.append(`${pickerWords[field] ?? field} `, list);
+    return [label, list];
+  });
+  const all = document.createElement("button");
+  all.type = "button";
+  all.textContent = "Show all";
+  all.addEventListener("click", () => {
+    for (const [, list] of lists) {
+      list.value = "";
+      list.dispatchEvent(new Event("change"));
+    }
+  });
+  group.append(...lists.map(([label]) => label), all);
+  holder.after(group);
+}
 
 const valueOf = (row, column) => {
   const cell = row.cells[column];
