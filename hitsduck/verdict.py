@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
+from hitsduck.results import frame_html
+
 _ABSENT = {"right": "not detected before", "left": "no longer detected"}
 
 
@@ -66,6 +70,16 @@ class Decomposition:
             unusable=unusable,
             pairing=net - only,
         )
+
+    def _repr_html_(self) -> str:
+        parts = [name for name in vars(self) if name != "net"]
+        table = pl.DataFrame(
+            {
+                "part of the change": [*parts, "net"],
+                "sources": [f"{getattr(self, name):+,}" for name in (*parts, "net")],
+            }
+        )
+        return frame_html(table)
 
 
 def unmatched_parts(summary: Mapping[str, Any], side: str, unusable: int = 0) -> dict[str, int]:

@@ -47,6 +47,14 @@ def test_the_parts_add_up_to_the_net_change():
     assert sum(vars(change).values()) - change.net == change.net
 
 
+def test_the_parts_are_a_table_in_a_notebook():
+    # 11,000 more sources: 12,000 new and 1,000 gone, of the gone 400 reflagged.
+    counts = summary(90_000, 101_000, 1_000, 12_000, n_left_only_reflagged=400)
+    told = Decomposition.of(counts)._repr_html_()
+    for name, n in (("detection", "+11,400"), ("reflagged", "-400"), ("net", "+11,000")):
+        assert f"<td>{name}</td><td>{n}</td>" in told
+
+
 def test_the_percentages_are_of_the_new_sources_and_add_up():
     counts = summary(
         100,
