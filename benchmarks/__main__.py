@@ -23,6 +23,7 @@ from benchmarks import (
     importing,
     loading,
     lookups,
+    notebook,
     reporting,
     sky,
 )
@@ -73,6 +74,10 @@ def races(
         "focal": (
             "focal-plane positions and density",
             lambda: focal.contenders(june, camera),
+        ),
+        "notebook": (
+            "numbers and chart data of the notebook, three reruns",
+            lambda: notebook.contenders(files, camera, scratch),
         ),
         "light curve": ("one object's light curve from SQLite", lambda: lookups.contenders(june)),
         "report": ("report of three reruns", lambda: reporting.contenders(files, scratch)),

@@ -234,7 +234,7 @@ class Comparison:
         *keys : str or polars.Expr
             A column of ``dia_source``, ``dia_source_edge`` or
             ``dia_source_focal_plane``; a Polars expression over these; or a text
-            that is one SQL expression on ``dia_source``.
+            that is one SQL expression over these.
 
         Returns
         -------

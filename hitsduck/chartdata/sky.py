@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,8 @@ _LEAST_DEG = 1 / 60
 #: Points that are drawn one by one.
 MOST_POINTS = 4_000
 _POSITIONS = {"sources": "dia_source", "objects": "dia_object"}
+#: The boxes of the visits of reruns that are open: every map of the sky asks for them.
+_BOXES: WeakKeyDictionary[Reruns, dict[tuple[str, str | None], pl.DataFrame]] = WeakKeyDictionary()
 #: Where a position can be drawn.
 _USABLE = "isfinite(ra) and isfinite(dec) and ra between 0 and 360 and dec between -90 and 90"
 _BIN_SCHEMA = {
@@ -259,6 +262,14 @@ def _window(window: Sequence[float]) -> tuple[float, float, float, float, int]:
 
 def _boxes(reruns: Reruns, names: Sequence[str], where: str | None) -> pl.DataFrame:
     """Return the box of every visit's sources; one box of all where visits are not known."""
+    known = _BOXES.setdefault(reruns.original, {})
+    for name in names:
+        if (name, where) not in known:
+            known[name, where] = _boxes_of(reruns, name, where)
+    return pl.concat([known[name, where] for name in names])
+
+
+def _boxes_of(reruns: Reruns, name: str, where: str | None) -> pl.DataFrame:
     # ra is taken relative to the visit's mean direction, so that 0 is no border.
     select = f"""
         select
@@ -286,22 +297,19 @@ def _boxes(reruns: Reruns, names: Sequence[str], where: str | None) -> pl.DataFr
         ) as relative
         group by visit, ra_middle
         """
-    parts = []
-    for name in names:
-        try:
-            boxes = of_each(
-                reruns,
-                "dia_source",
-                select.format(visit="coalesce(visit, -1)"),
-                names=[name],
-                where=where,
-            )
-        except InstrumentError:
-            boxes = of_each(
-                reruns, "dia_source", select.format(visit="least(0, 0)"), names=[name], where=where
-            )
-        parts.append(boxes.drop("rerun"))
-    return pl.concat(parts).cast(_GROUP)  # type: ignore[arg-type]
+    try:
+        boxes = of_each(
+            reruns,
+            "dia_source",
+            select.format(visit="coalesce(visit, -1)"),
+            names=[name],
+            where=where,
+        )
+    except InstrumentError:
+        boxes = of_each(
+            reruns, "dia_source", select.format(visit="least(0, 0)"), names=[name], where=where
+        )
+    return boxes.drop("rerun").cast(_GROUP)  # type: ignore[arg-type]
 
 
 def _groups(boxes: pl.DataFrame) -> pl.DataFrame:
