@@ -12,6 +12,7 @@ from typing import Any
 
 from hitsduck.connection import Connection
 from hitsduck.errors import QueryError
+from hitsduck.quoting import quote_text
 
 #: Table functions that stay inside the database.
 _HARMLESS_TABLE_FUNCTIONS = frozenset(
@@ -101,7 +102,11 @@ def _is_row(expression: dict[str, Any]) -> bool:
 
 
 def _statement(connection: Connection, text: str, what: str) -> dict[str, Any]:
-    row = connection.execute("select json_serialize_sql($text)", {"text": text}).fetchone()
+    if "\x00" in text:
+        raise QueryError(f"{what} holds a NUL character")
+    # Parsed and no more. To bind one Python value DuckDB would import pandas, which takes
+    # longer than most queries.
+    row = connection.execute(f"select json_serialize_sql({quote_text(text)})").fetchone()
     tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     if tree.get("error"):
         message = str(tree.get("error_message", "it cannot be read")).splitlines()[0]

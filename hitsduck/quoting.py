@@ -25,7 +25,7 @@ def quote_text(text: str | os.PathLike[str]) -> str:
     """Return a path or a rerun's name as an SQL text constant.
 
     Used where SQL takes no bound parameter: ATTACH, LOAD and the ``rerun``
-    column of a view.
+    column of a view; and for a query that is parsed and not run.
 
     Examples
     --------
