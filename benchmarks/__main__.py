@@ -75,6 +75,10 @@ def races(
             "focal-plane positions and density",
             lambda: focal.contenders(june, camera),
         ),
+        "focal loaded": (
+            "focal-plane positions and density of sources at hand",
+            lambda: focal.contenders_loaded(june, camera, scratch),
+        ),
         "notebook": (
             "numbers and chart data of the notebook, three reruns",
             lambda: notebook.contenders(files, camera, scratch),
