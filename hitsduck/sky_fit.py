@@ -27,9 +27,7 @@ _SCALE_TOLERANCE = 0.1
 _PARTNERS = (1, 3)
 #: Sources are worked on in blocks of about so many, which stay in the processor's cache.
 _BLOCK = 40_000
-#: About so many blocks tell the parity, where it leaves clearly less than the other: less
-#: than such a part of it.
-_TELLING = 3
+#: The parity is clear where it leaves less than such a part of what the other one leaves.
 _CLEARLY = 0.1
 #: So many sources of each image, those that agree best with the others, stand for it in
 #: its visit.
@@ -195,17 +193,18 @@ def _offsets(blocks: Sequence[_Block], n_sources: int) -> Floats:
     if not ratio.size:
         return np.full(n_sources, np.nan)
     scale = float(np.median(ratio, overwrite_input=True))
-    # The right parity leaves next to nothing, the wrong one as much as the image is wide;
-    # of many sources those of some blocks tell which it is.
-    for told_by in (blocks[:: max(len(blocks) // _TELLING, 1)], blocks):
-        tried = [_all_offsets(told_by, scale, is_mirrored=mirror) for mirror in (False, True)]
-        left_over = [_middle(offsets) for offsets in tried]
-        is_mirrored = left_over[1] < left_over[0]
-        if len(told_by) == len(blocks):
-            return tried[is_mirrored]
-        if min(left_over) < _CLEARLY * max(left_over):
-            break
-    return _all_offsets(blocks, scale, is_mirrored=is_mirrored)
+    # The right parity leaves next to nothing, the wrong one as much as the image is wide; of
+    # many sources the first block tells which, and all of them whether it told rightly.
+    by_first = [_all_offsets(blocks[:1], scale, is_mirrored=mirror) for mirror in (False, True)]
+    left_over = [_middle(offsets) for offsets in by_first]
+    guess = left_over[1] < left_over[0]
+    offsets = _all_offsets(blocks, scale, is_mirrored=guess)
+    wide = max(left_over)
+    if np.isfinite(wide) and _middle(offsets) < _CLEARLY * wide:
+        return offsets
+    other = _all_offsets(blocks, scale, is_mirrored=not guess)
+    as_is, mirrored = (other, offsets) if guess else (offsets, other)
+    return mirrored if _middle(mirrored) < _middle(as_is) else as_is
 
 
 def _all_offsets(blocks: Sequence[_Block], scale: float, *, is_mirrored: bool) -> Floats:

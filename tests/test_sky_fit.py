@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from astropy.wcs import WCS
 
+from hitsduck import sky_fit
 from hitsduck.sky_fit import sky_offsets
 
 
@@ -41,6 +42,24 @@ def test_right_positions_have_no_offset_whatever_the_rotation_and_the_parity(fli
     offsets = sky_offsets(sources)
     assert offsets.null_count() == 0
     assert offsets.max() < 3.0
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_blocks_of_images_give_what_all_together_give(
+    flipped: bool, monkeypatch: pytest.MonkeyPatch
+):
+    # The first image is the other way round, so that a block of its own misleads; its
+    # neighbours hold one source alone, two, or none that can be used.
+    images = [image(k, n, flipped, k) for k, n in enumerate((3, 1, 2, 40, 30, 30, 20), start=2)]
+    lost = image(9, 4, flipped, 9).with_columns(ra=pl.lit(None, pl.Float64))
+    first = image(1, 12, not flipped, 1)
+    sources = pl.concat([first, *images, lost]).sample(fraction=1.0, shuffle=True, seed=4)
+    whole = sky_offsets(sources)
+    assert (whole.filter(sources["detector"] == 1) > 60.0).sum() > 6
+    assert (whole.filter(sources["detector"] > 4).drop_nulls() < 3.0).all()
+    for size in (1, 13, 15, 50):
+        monkeypatch.setattr(sky_fit, "_BLOCK", size)
+        assert sky_offsets(sources).equals(whole, null_equal=True)
 
 
 @pytest.mark.parametrize("flipped", [False, True])
