@@ -57,6 +57,10 @@ class QueryError(HitsduckError, ValueError):
     """A query or condition is not one SELECT, cannot be bound, or opens files."""
 
 
+class TooLargeError(QueryError):
+    """An answer needs every source of reruns that are never held at once."""
+
+
 class MatchError(HitsduckError, ValueError):
     """A match was asked for with an impossible radius, rule or table."""
 

@@ -171,32 +171,29 @@ def edge_evidence(compared: Mapping[str, Compared], images: pl.DataFrame) -> pl.
     return pl.concat(parts)
 
 
-def edge_cells(compared: Mapping[str, Compared], within_px: float) -> pl.DataFrame:
+def edge_cells(compared: Mapping[str, Compared], bounds_px: Sequence[float]) -> pl.DataFrame:
     """Count the compared sources by image, status and nearness to an edge.
 
     Parameters
     ----------
     compared : mapping
         ``left`` and ``right``.
-    within_px : float
-        Distance to the nearest side (pixel).
+    bounds_px : sequence of float
+        Distances to the nearest side (pixel) up to which is to be counted.
 
     Returns
     -------
     polars.DataFrame
         `edge_evidence` of all images, sources without a usable position (``unusable``)
         with it, as counts: ``side``, ``status``, ``visit``, ``detector``,
-        ``edge_distance_px`` (0 within, `within_px` beyond, NULL where it is not known),
-        ``n_sources``.
+        ``edge_distance_px`` (the largest bound that the distance reaches, 0 below all;
+        NULL where it is not known), ``n_sources``.
     """
     distance = pl.col("edge_distance_px")
-    nearness = (
-        pl.when(distance < within_px)
-        .then(0.0)
-        .when(distance.is_finite())
-        .then(float(within_px))
-        .alias("edge_distance_px")
-    )
+    reached: pl.Expr = pl.when(distance.is_finite()).then(0.0)
+    for bound in sorted(bounds_px):
+        reached = pl.when(distance.is_finite() & (distance >= bound)).then(bound).otherwise(reached)
+    nearness = reached.alias("edge_distance_px")
     return pl.concat(
         [
             _placed(name, each)

@@ -27,7 +27,7 @@ from hitsduck.coverage import (
     images_of_both,
 )
 from hitsduck.edges import edge_excess
-from hitsduck.errors import QueryError
+from hitsduck.errors import QueryError, TooLargeError
 from hitsduck.evidence import Evidence, edge_cells, edge_problem, geometry_of
 from hitsduck.masking import UNUSABLE
 from hitsduck.matching import Rule
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 20_000_000
 #: Sources of both reruns that are then held at once, unless one visit has more.
 ROWS_AT_ONCE = 4_000_000
+#: Distances to an edge (pixel) that are told without another pass: those of the report.
+EDGE_BOUNDS_PX = (16.0, EDGE_WITHIN_PX, 64.0, 128.0)
 #: What a compared source takes at most while it is held, in bytes, where memory is limited.
 _BYTES_PER_SOURCE = 400
 #: Sums of `Comparison` over the groups of visits.
@@ -138,7 +140,7 @@ class LargeComparison(Comparison):
             name: pl.concat([group.images[side] for group in groups])
             for side, name in enumerate(_NAMES)
         }
-        self._cells = {EDGE_WITHIN_PX: pl.concat([group.edges for group in groups])}
+        self._cells = pl.concat([group.edges for group in groups])
         self._schema: str | None = None
 
     def _each(self, ask: Callable[[Comparison], _Found]) -> Iterator[_Found]:
@@ -180,7 +182,7 @@ class LargeComparison(Comparison):
 
     @cached_property
     def _unusable_elsewhere(self) -> dict[str, int]:
-        sources = self._cells[EDGE_WITHIN_PX].filter(pl.col("status") == UNUSABLE)
+        sources = self._cells.filter(pl.col("status") == UNUSABLE)
         alone = self._coverage.select("side", *IMAGE)
         elsewhere = sources.join(alone, on=("side", *IMAGE), how="anti")
         return {
@@ -204,14 +206,15 @@ class LargeComparison(Comparison):
     def edges(self, *, within_px: float = EDGE_WITHIN_PX) -> EdgeExcess | None:
         """Measure whether new sources are concentrated at detector edges.
 
-        See `Comparison.edges`. Another distance than 32 px takes another pass.
+        See `Comparison.edges`. Another distance than `EDGE_BOUNDS_PX` takes another pass.
         """
         if self.edge_problem is not None:
             return None
-        if within_px not in self._cells:
-            found = self._each(lambda part: edge_cells(part._matching.compared, within_px))
-            self._cells[within_px] = pl.concat(list(found))
-        usable = self._cells[within_px].filter(pl.col("status") != UNUSABLE)
+        cells = self._cells
+        if within_px not in EDGE_BOUNDS_PX:
+            found = self._each(lambda part: edge_cells(part._matching.compared, [within_px]))
+            cells = pl.concat(list(found))
+        usable = cells.filter(pl.col("status") != UNUSABLE)
         cells = usable.join(self.shared_images, on=IMAGE, how="semi")
         return edge_excess(
             cells, geometry=self._geometry, images=self.shared_images, within_px=within_px
@@ -263,7 +266,7 @@ class LargeComparison(Comparison):
     # -- what needs all sources at once ----------------------------------------
 
     def _too_many(self, what: str) -> NoReturn:
-        raise QueryError(
+        raise TooLargeError(
             f"{what} cannot be told: the {self.n_left + self.n_right:,} sources of "
             f"{self.left} and {self.right} are compared visit by visit, never held at once; narrow "
             "them down (where=, --where), write the lists to files (write(), --output), or raise "
@@ -288,7 +291,7 @@ class LargeComparison(Comparison):
     @property
     def evidence(self) -> Evidence:
         """Too large to hold."""
-        self._too_many("the evidence of an explanation")
+        self._too_many("what is seen source by source")
 
     def explain(self, **_: Any) -> Explanation:
         """Refuse: an explanation needs every source at once."""
@@ -335,7 +338,7 @@ def _kept(part: Comparison) -> _Group:
     for name in ("n_left_only_reflagged", "n_right_only_reflagged"):
         sums[name] = counts[name]
     images = (part._counts_of_images(0), part._counts_of_images(1))
-    return _Group(sums, images, edge_cells(part._matching.compared, EDGE_WITHIN_PX))
+    return _Group(sums, images, edge_cells(part._matching.compared, EDGE_BOUNDS_PX))
 
 
 def compare(

@@ -18,8 +18,9 @@ import hitsduck
 from hitsduck import large
 from hitsduck.cli import cli
 from hitsduck.comparison import Comparison
-from hitsduck.errors import QueryError
+from hitsduck.errors import QueryError, TooLargeError
 from hitsduck.large import LargeComparison
+from hitsduck.report import write_report
 from hitsduck.simulator import simulate
 
 ROWS_AT_ONCE = 1500
@@ -86,7 +87,8 @@ def test_numbers_are_those_of_all_at_once_under_any_rule(
     assert parts.summary() == whole.summary()
     assert parts.verdict() == whole.verdict()
     assert parts.decomposition() == whole.decomposition()
-    assert parts.edges(within_px=100.0) == whole.edges(within_px=100.0)
+    for within_px in (16.0, 100.0, 128.0):
+        assert parts.edges(within_px=within_px) == whole.edges(within_px=within_px)
     assert repr(parts) == repr(whole)
     assert_frame_equal(parts.coverage(), whole.coverage())
     assert_frame_equal(parts.presumed_images, whole.presumed_images)
@@ -164,7 +166,7 @@ def test_what_needs_every_source_says_so(simulated_files: dict[str, Path], tmp_p
             parts.register,
         ]
         for ask in asking:
-            with pytest.raises(QueryError, match="rows_at_once"):
+            with pytest.raises(TooLargeError, match="rows_at_once"):
                 ask()
         for wrong in (0, -3, 1.5, True, "many"):
             with pytest.raises(QueryError, match="rows_at_once"):
@@ -245,3 +247,19 @@ def test_a_limit_of_memory_is_kept(simulated_files: dict[str, Path]):
     assert large._at_once(400_000, None) == (1_000, 1_000)
     assert large._at_once(None, None) == (20_000_000, 4_000_000)
     assert large._at_once(400_000, 70) == (70, 70)
+
+
+def test_a_report_says_what_is_too_large(
+    simulated_files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(large, "MOST_AT_ONCE", 1_000)
+    monkeypatch.setattr(large, "ROWS_AT_ONCE", ROWS_AT_ONCE)
+    names = list(simulated_files)[:2]
+    with hitsduck.open_reruns({name: simulated_files[name] for name in names}) as reruns:
+        found = reruns.compare(*names)
+        assert isinstance(found, LargeComparison)
+        verdict = found.verdict()
+        text = write_report(reruns, tmp_path / "report.md").read_text(encoding="utf-8")
+    assert verdict in text
+    assert "An explanation cannot be told: the" in text
+    assert "never held at once" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,6 +11,7 @@ import polars as pl
 from hitsduck import chartdata
 from hitsduck.charts.theme import many, shown_of
 from hitsduck.edges import EdgeExcess
+from hitsduck.errors import TooLargeError
 from hitsduck.gallery import Wanted
 from hitsduck.page import Cell, Column, Part, Section, Table, Text
 from hitsduck.report.pictures import figures
@@ -63,7 +65,10 @@ def findings(wanted: Wanted) -> list[str]:
     if edge is not None:
         told.append(_edge_sentence(edge, comparison.n_right_unusable))
     if comparison.n_left or comparison.n_right:
-        told += wanted.explanation.sentences(most=3)[1:]
+        try:
+            told += wanted.explanation.sentences(most=3)[1:]
+        except TooLargeError as error:
+            told.append(f"{str(error)[0].upper()}{str(error)[1:]}.")
     return told
 
 
@@ -153,13 +158,11 @@ def comparison_section(wanted: Wanted) -> Section:
         parts.append(Text("Both names are the same file.", is_missing=True))
     parts += [_decomposition(comparison), *_coverage(comparison)]
     if comparison.n_matched:
-        median = comparison.matched.select(pl.median("sep_arcsec")).item()
-        parts.append(
-            Text(
-                f"Half of the pairs are closer than {median:.3f} arcsec. Pairs with another "
-                f"neighbour within the radius: {many(comparison.n_ambiguous)}."
-            )
-        )
+        told = f"Pairs with another neighbour within the radius: {many(comparison.n_ambiguous)}."
+        with suppress(TooLargeError):
+            median = comparison.matched.select(pl.median("sep_arcsec")).item()
+            told = f"Half of the pairs are closer than {median:.3f} arcsec. {told}"
+        parts.append(Text(told))
     n_unusable = comparison.n_left_unusable + comparison.n_right_unusable
     if n_unusable:
         parts.append(
