@@ -6,9 +6,14 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from altair.utils.schemapi import debug_mode
 
 import hitsduck
 from hitsduck import chartdata
@@ -134,20 +139,36 @@ def compose(
     wanted = Wanted(reruns, compare=compare, radius_arcsec=radius_arcsec, where=where)
     problem = _comparison_problem(wanted)
     counts = reruns.counts(where=where).rows()
-    sections = [_counts_section(wanted, counts)]
     findings, verdict = _count_findings(counts), None
-    with ThreadPoolExecutor(1) as pool:
-        # The checks compute while the rest is compared and drawn, most of it on one core.
-        integrity = pool.submit(lambda: reruns.integrity().rows())
-        if problem is None:
-            sections += _changes(wanted)
-            findings += [*_steps(wanted, counts), *comparing.findings(wanted)]
-            verdict = _verdict(wanted)
-            wanted.forget()
-        else:
-            sections.append(Section("comparison", "Comparison", missing=problem))
-        sections += [_pictures(wanted, *group, has_pair=problem is None) for group in _PICTURES]
-    sections.append(provenance.integrity_section(integrity.result()))
+    # DuckDB imports pandas, where it is installed, with the first value that is bound; Altair,
+    # drawing in the other thread meanwhile, would take half of it for all of it.
+    with suppress(ImportError):
+        import_module("pandas")
+    pool = ThreadPoolExecutor(1)
+    # Altair would check every part against the schema as it is made; tests do. Once for both
+    # threads, for it is one setting.
+    with debug_mode(False):
+        try:
+            sections = [_counts_section(wanted, counts)]
+            # The checks compute while the rest is compared, most of it on one core; who has
+            # done with that draws, one from the first pictures on and the other from the last.
+            integrity = pool.submit(lambda: reruns.integrity().rows())
+            draw = partial(_pictures, wanted, has_pair=problem is None)
+            drawn = [pool.submit(draw, *group) for group in reversed(_PICTURES)][::-1]
+            if problem is None:
+                sections += _changes(wanted)
+                findings += [*_steps(wanted, counts), *comparing.findings(wanted)]
+                verdict = _verdict(wanted)
+                wanted.forget()
+            else:
+                sections.append(Section("comparison", "Comparison", missing=problem))
+            sections += [
+                draw(*group) if future.cancel() else future.result()
+                for group, future in zip(_PICTURES, drawn, strict=True)
+            ]
+            sections.append(provenance.integrity_section(integrity.result()))
+        finally:
+            pool.shutdown(cancel_futures=True)
     src = provenance.src_section(wanted)
     sections += [src] if src else []
     sections.append(provenance.provenance_section(wanted, command))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from altair.utils.schemapi import debug_mode
-
-from hitsduck.errors import InstrumentError, ResultNotFoundError, SchemaError
+from hitsduck.errors import InstrumentError, ResultNotFoundError, SchemaError, TooLargeError
 from hitsduck.gallery import Wanted, picture
 from hitsduck.page import Figure, Text
 
 #: What merely cannot be told of these files, and is said on the page.
-UNTOLD = (InstrumentError, SchemaError, ResultNotFoundError)
+UNTOLD = (InstrumentError, SchemaError, ResultNotFoundError, TooLargeError)
 
 _MAPS = "Drag moves the map, Alt and the wheel zoom, a double click goes back."
 #: Captions; {good} is "good " where only good sources count, {name} the rerun,
@@ -72,9 +70,7 @@ def figures(wanted: Wanted, names: Iterable[str]) -> list[Figure | Text]:
         drawn = picture(name)
         try:
             data = drawn.data(wanted)
-            # Altair would check every part against the schema as it is made; tests do.
-            with debug_mode(False):
-                chart = drawn.draw(data, wanted)
+            chart = drawn.draw(data, wanted)
         except UNTOLD as error:
             untold.setdefault(str(error), []).append(drawn.purpose)
             continue
