@@ -262,4 +262,5 @@ def test_a_report_says_what_is_too_large(
         text = write_report(reruns, tmp_path / "report.md").read_text(encoding="utf-8")
     assert verdict in text
     assert "An explanation cannot be told: the" in text
+    assert "Edge excess: density of new sources" in text
     assert "never held at once" in text

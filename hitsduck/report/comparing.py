@@ -255,7 +255,9 @@ def edges_section(wanted: Wanted) -> Section:
     )
     parts: list[Part] = [*figures(wanted, ["edge_distances"]), table]
     parts += [Text(words) for words in interval_sentences(measured)]
-    return Section("edges", "Distance to the edges", [*parts, *_edge_numbers(wanted)])
+    with suppress(TooLargeError):
+        parts += _edge_numbers(wanted)
+    return Section("edges", "Distance to the edges", parts)
 
 
 def _interval(edge: EdgeExcess) -> Cell:
