@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -400,6 +401,22 @@ def manifests(path: Path) -> dict[str, Manifest]:
     NotAnApdbError
         It is a DuckDB file but no workspace, or damaged.
     """
+    return {
+        name: manifest for name, (manifest, _) in _contents(path, _state([path.absolute()])).items()
+    }
+
+
+_Tables = dict[str, dict[str, str]]
+
+
+@lru_cache(maxsize=8)
+def _contents(
+    path: Path, state: tuple[tuple[str, int, int], ...]
+) -> dict[str, tuple[Manifest, _Tables]]:
+    """Return manifest and tables of every rerun of a workspace, as it was at `state`.
+
+    To attach a workspace takes longer the more views it has, so that it is done once.
+    """
     try:
         with closing(Connection()) as connection:
             connection.execute(f"attach {quote_text(path)} as store (read_only)")
@@ -407,6 +424,20 @@ def manifests(path: Path) -> dict[str, Manifest]:
                 f"select rerun, manifest from store.{WORKSPACE_SCHEMA}.rerun_manifest "
                 "order by number"
             ).fetchall()
+            found = {}
+            for name, text in rows:
+                manifest = Manifest.of_json(text, where=f"{path}, rerun {name!r}", name=name)
+                tables = {
+                    table: _columns(
+                        connection,
+                        ".".join(quote_identifier(part) for part in ("store", name, table)),
+                    )
+                    for table in manifest.rows
+                }
+                found[name] = (manifest, tables)
+            return found
+    except NotAnApdbError:
+        raise
     except QueryError as error:
         raise NotAnApdbError(
             f"{path}: is a DuckDB database but no workspace of hitsduck; make one with "
@@ -416,14 +447,15 @@ def manifests(path: Path) -> dict[str, Manifest]:
         raise NotAnApdbError(
             f"{path}: cannot be read as a workspace ({error}); make it again"
         ) from error
-    return {
-        name: Manifest.of_json(text, where=f"{path}, rerun {name!r}", name=name)
-        for name, text in rows
-    }
+
+
+def _columns(connection: Connection, relation: str) -> dict[str, str]:
+    rows = connection.execute(f"describe select * from {relation}").fetchall()
+    return {str(name): str(kind) for name, kind, *_ in rows}
 
 
 def _of_workspace(path: Path, rerun: str | None) -> ColumnarRerun:
-    found = manifests(path)
+    found = _contents(path, _state([path.absolute()]))
     if rerun is None and len(found) == 1:
         rerun = next(iter(found))
     if rerun is None or rerun not in found:
@@ -433,8 +465,8 @@ def _of_workspace(path: Path, rerun: str | None) -> ColumnarRerun:
             f"{', '.join(f'{path}:{name}' for name in found)}"
         )
     named = path.with_name(f"{path.name}:{rerun}")
-    bare = ColumnarRerun(named, path, found[rerun], {}, rerun, {}, _state([path]))
-    return _described(bare, list(found[rerun].rows))
+    manifest, tables = found[rerun]
+    return _complete(ColumnarRerun(named, path, manifest, tables, rerun, {}, _state([path])))
 
 
 def _of_folder(folder: Path) -> ColumnarRerun:
@@ -451,24 +483,15 @@ def _of_folder(folder: Path) -> ColumnarRerun:
     if lost:
         raise NotAnApdbError(f"{folder}: {lost[0]} of its manifest is missing; copy it again")
     bare = ColumnarRerun(folder, folder, manifest, {}, None, files, _state(every))
-    return _described(bare, list(files))
-
-
-def _described(bare: ColumnarRerun, names: Sequence[str]) -> ColumnarRerun:
-    """Return the rerun with the columns of its tables."""
     try:
         with bare.reading() as connection:
-            tables = {
-                table: {
-                    str(name): str(kind)
-                    for name, kind, *_ in connection.execute(
-                        f"describe select * from {bare.relation(table, 'store')}"
-                    ).fetchall()
-                }
-                for table in names
-            }
+            tables = {table: _columns(connection, bare.relation(table, "store")) for table in files}
     except HitsduckError as error:
-        raise NotAnApdbError(f"{bare.path}: cannot be read ({error}); make it again") from error
-    if not {"DiaSource", "DiaObject"} <= set(tables):
-        raise NotAnApdbError(f"{bare.path}: holds no tables DiaSource and DiaObject")
-    return replace(bare, tables=tables)
+        raise NotAnApdbError(f"{folder}: cannot be read ({error}); make it again") from error
+    return _complete(replace(bare, tables=tables))
+
+
+def _complete(rerun: ColumnarRerun) -> ColumnarRerun:
+    if not {"DiaSource", "DiaObject"} <= set(rerun.tables):
+        raise NotAnApdbError(f"{rerun.path}: holds no tables DiaSource and DiaObject")
+    return rerun
