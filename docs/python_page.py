@@ -34,7 +34,7 @@ CLASSES = (
 #: What has many options -> where they are documented; the first has the text.
 FUNCTIONS = {
     "hitsduck.open_reruns": ("hitsduck.opening.open_reruns",),
-    "Reruns.compare": ("hitsduck.comparison.compare_sources", "hitsduck.large.compare"),
+    "Reruns.compare": ("hitsduck.large.compare",),
     "Reruns.compare_all": ("hitsduck.series.compare_all",),
     "Reruns.series": ("hitsduck.series.series",),
     "Comparison.explain": (
@@ -158,7 +158,7 @@ def _function(shown: str) -> Iterator[str]:
     owner, _, name = shown.rpartition(".")
     given = GIVEN.get(owner, set())
     yield f"### `{shown}`\n"
-    yield f"`{_signature(name, others[0] if name == 'compare' else first, without=given)}`\n"
+    yield f"`{_signature(name, first, without=given)}`\n"
     yield sections[""]
     items: dict[str, str] = {}
     for function in (first, *others):

@@ -23,7 +23,6 @@ from hitsduck.coverage import (
     n_elsewhere,
     shared_images,
 )
-from hitsduck.crossmatch import How
 from hitsduck.errors import QueryError
 from hitsduck.evidence import Evidence
 from hitsduck.masking import REFLAGGED, UNUSABLE
@@ -36,7 +35,6 @@ from hitsduck.verdict import Decomposition, verdict
 if TYPE_CHECKING:
     from hitsduck.edges import EdgeExcess
     from hitsduck.explanation import Explanation
-    from hitsduck.reruns import Reruns
     from hitsduck.turnover import ObjectLinks, Turnover
 
 #: Columns that come along with every source of a comparison.
@@ -61,7 +59,7 @@ SUMMARY_COLUMNS = ("x", "y", "good_definition_bits")
 EDGE_WITHIN_PX = 32.0
 
 
-def _is_same(left: Path, right: Path) -> bool:
+def is_same(left: Path, right: Path) -> bool:
     """Return whether two paths are one file; of two reruns in one workspace they are not."""
     if left == right:
         return True
@@ -71,7 +69,7 @@ def _is_same(left: Path, right: Path) -> bool:
 class Comparison:
     """Sources that two reruns share, and those that only one of them has.
 
-    Made by `compare_sources` (``reruns.compare(left, right)``). What was matched is
+    Made by `hitsduck.large.compare` (``reruns.compare(left, right)``). What was matched is
     known at once; frames, coverage and the rest are worked out when first asked for.
 
     Attributes
@@ -113,7 +111,7 @@ class Comparison:
         self.how = rule.how
         self.good = good
         self.where = left.where
-        self.same_file = left.name == right.name or _is_same(left.path, right.path)
+        self.same_file = left.name == right.name or is_same(left.path, right.path)
         self.n_left, self.n_right = (rows.len() for rows in matching.rows)
         self.n_matched = matching.match.pairs.height
         self.n_left_unusable = matching.match.n_left_unusable
@@ -333,6 +331,12 @@ class Comparison:
             name: [listing.values_of(side, key) for side in self._sides]
             for name, key in (extra or {}).items()
         }
+        for name, (column, _) in values.items():
+            if column.dtype.is_nested():
+                raise QueryError(
+                    f"extra (--extra) {name}: gives {column.dtype} values; single values are "
+                    "wanted to explain by"
+                )
         geometry = self.evidence.geometry
         return explain(
             self.evidence.explanation_with(values),
@@ -530,53 +534,3 @@ class Comparison:
         where = f", where {self.where}" if self.where else ""
         same = "; both names are the same file" if self.same_file else ""
         return frame_html(rows, f"{kind}{where}, matched within {self._rule}{same}")
-
-
-def compare_sources(
-    reruns: Reruns,
-    left: str,
-    right: str,
-    *,
-    radius_arcsec: float = 0.5,
-    radius_px: float | None = None,
-    good: bool = True,
-    how: How = "mutual",
-    where: str | None = None,
-    columns: Sequence[str] = (),
-) -> Comparison:
-    """Match the sources of two reruns within the same visit and detector.
-
-    Parameters
-    ----------
-    reruns : Reruns
-    left, right : str
-        Names of two opened reruns; one name twice compares a rerun with itself.
-    radius_arcsec : float
-        Largest separation of a pair, inclusive.
-    radius_px : float, optional
-        Match in pixel coordinates within this radius instead.
-    good : bool
-        Compare only good sources.
-    how : {"mutual", "best1", "best2", "all"}
-        ``mutual``: each is the other's nearest within the radius. ``best1``: the
-        nearest in right of each source of left; ``best2``: the reverse; ``all``:
-        every pair within the radius.
-    where : str, optional
-        One expression on ``dia_source``, on both reruns.
-    columns : sequence of str
-        Further columns to read in the same pass over the files. Any column can be asked
-        for later; that takes another pass. `SUMMARY_COLUMNS` are those of `summary`.
-
-    Returns
-    -------
-    Comparison
-        Over the union of the (visit, detector) of both reruns.
-
-    Raises
-    ------
-    RerunNameError, QueryError, InstrumentError, MatchError
-    """
-    of_left = Side(reruns, left, where)
-    of_right = of_left if right == left else Side(reruns, right, where)
-    rule = Rule(radius_arcsec, radius_px, how)
-    return Comparison(of_left, of_right, rule, good=good, columns=columns)

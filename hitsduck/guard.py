@@ -80,6 +80,15 @@ def check_condition(connection: Connection, condition: str) -> None:
     _check_stable(connection, node, what)
 
 
+def has_window(connection: Connection, expression: str) -> bool:
+    """Return whether an expression looks at other rows than its own; False for no expression."""
+    try:
+        tree = _statement(connection, f"select (\n{expression}\n)", "the expression")
+    except QueryError:
+        return False
+    return any(inner.get("class") == "WINDOW" for inner in _nodes(tree))
+
+
 def _check_stable(connection: Connection, node: dict[str, Any], what: str) -> None:
     """Refuse functions that give another value each time: counts would contradict each other."""
     called = sorted({str(n["function_name"]) for n in _nodes(node) if n.get("function_name")})

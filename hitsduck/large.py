@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import polars as pl
 
-from hitsduck import listing
-from hitsduck.comparison import EDGE_WITHIN_PX, Comparison, compare_sources
+from hitsduck import guard, listing
+from hitsduck.comparison import EDGE_WITHIN_PX, Comparison, is_same
 from hitsduck.coverage import (
     IMAGE,
     Images,
@@ -26,9 +26,10 @@ from hitsduck.coverage import (
     images_listed,
     images_of_both,
 )
-from hitsduck.edges import edge_excess
+from hitsduck.edges import edge_areas, edge_excess
 from hitsduck.errors import QueryError, TooLargeError
 from hitsduck.evidence import Evidence, edge_cells, edge_problem, geometry_of
+from hitsduck.listing import checked_columns, is_row_by_row
 from hitsduck.masking import UNUSABLE
 from hitsduck.matching import Rule
 from hitsduck.sides import MATCH_COLUMNS, Side
@@ -61,13 +62,15 @@ _SUMS = (
     "n_ambiguous",
 )
 _NAMES = ("left", "right")
+#: Such sources are on no image: they are counted and no more.
+_NO_VISIT = "visit is null"
 _Found = TypeVar("_Found")
 
 
 class _WithinVisits:
-    """Reruns of which only the sources of some visits are seen."""
+    """Reruns of which only the sources of some visits are seen, or those without a visit."""
 
-    def __init__(self, reruns: Reruns, visits: tuple[int, int]) -> None:
+    def __init__(self, reruns: Reruns, visits: tuple[int, int] | None) -> None:
         self._reruns = reruns
         self._visits = visits
 
@@ -75,6 +78,8 @@ class _WithinVisits:
         return getattr(self.__dict__["_reruns"], name)
 
     def scope(self, name: str, view: str, where: str | None = None) -> str:
+        if self._visits is None:
+            where = _NO_VISIT if where is None else f"{_NO_VISIT} and (\n{where}\n)"
         return self._reruns.scope(name, view, where, visits=self._visits)
 
 
@@ -113,23 +118,22 @@ class LargeComparison(Comparison):
 
     def __init__(
         self,
-        reruns: Reruns,
-        left: str,
-        right: str,
+        left: Side,
+        right: Side,
         rule: Rule,
         *,
         good: bool,
-        where: str | None,
+        columns: Sequence[str],
         rows_at_once: int,
     ) -> None:
-        self._reruns, self._rule = reruns, rule
-        self.left, self.right = left, right
-        files = [reruns.attached(name).file for name in (left, right)]
-        self.left_path, self.right_path = (str(file.path) for file in files)
+        self._reruns, self._rule = left.reruns, rule
+        self._read = tuple(dict.fromkeys((*MATCH_COLUMNS, "x", "y", *columns)))
+        self.left, self.right = left.name, right.name
+        self.left_path, self.right_path = str(left.path), str(right.path)
         self.radius_arcsec, self.radius_px = rule.radius_arcsec, rule.radius_px
-        self.how, self.good, self.where = rule.how, good, where
-        self.same_file = left == right or self.left_path == self.right_path
-        self._visits = _groups_of_visits(reruns, left, right, rows_at_once)
+        self.how, self.good, self.where = rule.how, good, left.where
+        self.same_file = left.name == right.name or is_same(left.path, right.path)
+        self._visits = _groups_of_visits(self._reruns, {left.name, right.name}, rows_at_once)
         self.n_groups = len(self._visits)
         groups = list(self._each(_kept))
         totals = {name: sum(group.sums[name] for group in groups) for name in groups[0].sums}
@@ -146,20 +150,14 @@ class LargeComparison(Comparison):
     def _each(self, ask: Callable[[Comparison], _Found]) -> Iterator[_Found]:
         """Compare the visits, group by group; give what `ask` finds in each."""
         for visits in self._visits:
-            within, where = self._reruns, self.where
-            if visits is None:
-                # Sources without a visit are on no image; they are counted and no more.
-                where = "visit is null" if where is None else f"visit is null and (\n{where}\n)"
-            else:
-                within = cast("Reruns", _WithinVisits(self._reruns, visits))
-            left = Side(within, self.left, where)
-            right = left if self.right == self.left else Side(within, self.right, where)
-            part = Comparison(
-                left, right, self._rule, good=self.good, columns=(*MATCH_COLUMNS, "x", "y")
-            )
-            yield ask(part)
-            if visits is not None:
-                self._reruns.leave_visits(visits)
+            within = cast("Reruns", _WithinVisits(self._reruns, visits))
+            try:
+                left = Side(within, self.left, self.where)
+                right = left if self.right == self.left else Side(within, self.right, self.where)
+                yield ask(Comparison(left, right, self._rule, good=self.good, columns=self._read))
+            finally:
+                if visits is not None:
+                    self._reruns.leave_visits(visits)
 
     # -- images ----------------------------------------------------------------
 
@@ -195,9 +193,16 @@ class LargeComparison(Comparison):
     def by(self, *keys: str | pl.Expr) -> pl.DataFrame:
         """Count sources by the values of columns or expressions; see `Comparison.by`.
 
-        In another pass through the visits; a Polars expression sees those of one group
-        at a time.
+        In another pass through the visits. An expression sees those of one group at a
+        time, so that one over all sources (a window, a mean) is refused.
         """
+        for key in keys:
+            if isinstance(key, str):
+                is_over_all = guard.has_window(self._reruns.connection, key)
+            else:
+                is_over_all = not is_row_by_row(key)
+            if is_over_all:
+                self._too_many(f"{key}, which looks at other sources,")
         table = pl.concat(list(self._each(lambda part: part.by(*keys))), how="vertical_relaxed")
         counts = ("n_left", "n_right", "n_matched", "n_left_only", "n_right_only", "change")
         names = [name for name in table.columns if name not in counts]
@@ -210,6 +215,7 @@ class LargeComparison(Comparison):
         """
         if self.edge_problem is not None:
             return None
+        edge_areas(self._geometry, within_px=within_px)  # refuses what is no distance
         cells = self._cells
         if within_px not in EDGE_BOUNDS_PX:
             found = self._each(lambda part: edge_cells(part._matching.compared, [within_px]))
@@ -269,8 +275,9 @@ class LargeComparison(Comparison):
         raise TooLargeError(
             f"{what} cannot be told: the {self.n_left + self.n_right:,} sources of "
             f"{self.left} and {self.right} are compared visit by visit, never held at once; narrow "
-            "them down (where=, --where), write the lists to files (write(), --output), or raise "
-            "rows_at_once (--rows-at-once) where there is memory"
+            "them down (where=, --where), let more be held (a higher memory_limit, --memory-limit; "
+            "rows_at_once, --rows-at-once of compare), or write the lists to files (write(), "
+            "compare --output)"
         )
 
     @property
@@ -307,14 +314,14 @@ class LargeComparison(Comparison):
 
 
 def _groups_of_visits(
-    reruns: Reruns, left: str, right: str, rows_at_once: int
+    reruns: Reruns, names: set[str], rows_at_once: int
 ) -> list[tuple[int, int] | None]:
-    """Cut the visits of two reruns into groups of so many sources, in order.
+    """Cut the visits of some reruns into groups of so many sources, in order.
 
     None stands for the sources without a visit, where there are any.
     """
     with ThreadPoolExecutor(2) as pool:
-        counted = list(pool.map(lambda name: _per_visit(reruns, name), {left, right}))
+        counted = list(pool.map(lambda name: _per_visit(reruns, name), names))
     table = pl.concat(counted).group_by("visit").agg(pl.col("n").sum()).sort("visit")
     known = table.drop_nulls("visit")
     groups = known.with_columns(group=(pl.col("n").cum_sum() - 1) // rows_at_once)
@@ -358,8 +365,24 @@ def compare(
 
     Parameters
     ----------
-    reruns, left, right, radius_arcsec, radius_px, good, how, where, columns
-        As for `hitsduck.comparison.compare_sources`.
+    reruns : Reruns
+    left, right : str
+        Names of two opened reruns; one name twice compares a rerun with itself.
+    radius_arcsec : float
+        Largest separation of a pair, inclusive.
+    radius_px : float, optional
+        Match in pixel coordinates within this radius instead.
+    good : bool
+        Compare only good sources.
+    how : {"mutual", "best1", "best2", "all"}
+        ``mutual``: each is the other's nearest within the radius. ``best1``: the
+        nearest in right of each source of left; ``best2``: the reverse; ``all``:
+        every pair within the radius.
+    where : str, optional
+        One expression on ``dia_source``, on both reruns.
+    columns : sequence of str
+        Further columns to read in the same pass over the files. Any column can be asked
+        for later; that takes another pass. `SUMMARY_COLUMNS` are those of `summary`.
     rows_at_once : int, optional
         Sources of both reruns that may be held at once. Where there are more, visits are
         compared group by group (`LargeComparison`). By default that begins at 20 million,
@@ -368,38 +391,49 @@ def compare(
     Returns
     -------
     Comparison
+        Over the union of the (visit, detector) of both reruns.
 
     Raises
     ------
     RerunNameError, QueryError, InstrumentError, MatchError
     """
+    of_left = Side(reruns, left, where)
+    of_right = of_left if right == left else Side(reruns, right, where)
+    rule = Rule(radius_arcsec, radius_px, how)
+    return compare_sides(
+        of_left, of_right, rule, good=good, columns=columns, rows_at_once=rows_at_once
+    )
+
+
+def compare_sides(
+    left: Side,
+    right: Side,
+    rule: Rule,
+    *,
+    good: bool,
+    columns: Sequence[str] = (),
+    rows_at_once: int | None = None,
+) -> Comparison:
+    """Compare two reruns at once, or visit by visit where they have too many sources.
+
+    Parameters
+    ----------
+    left, right : Side
+    rule : Rule
+    good, columns, rows_at_once
+        As for `compare`.
+    """
     if rows_at_once is not None and not (
         isinstance(rows_at_once, int) and rows_at_once > 0 and rows_at_once is not True
     ):
         raise QueryError(f"rows_at_once is {rows_at_once!r}; a whole number above 0 is wanted")
+    reruns, columns = left.reruns, checked_columns(columns)
     most, group = _at_once(reruns.memory_limit_bytes, rows_at_once)
-    n_rows = sum(reruns.attached(name).file.n_rows_at_most("DiaSource") for name in {left, right})
+    names = {left.name, right.name}
+    n_rows = sum(reruns.attached(name).file.n_rows_at_most("DiaSource") for name in names)
     if n_rows <= most:
-        return compare_sources(
-            reruns,
-            left,
-            right,
-            radius_arcsec=radius_arcsec,
-            radius_px=radius_px,
-            good=good,
-            how=how,
-            where=where,
-            columns=columns,
-        )
-    return LargeComparison(
-        reruns,
-        left,
-        right,
-        Rule(radius_arcsec, radius_px, how),
-        good=good,
-        where=where,
-        rows_at_once=group,
-    )
+        return Comparison(left, right, rule, good=good, columns=columns)
+    return LargeComparison(left, right, rule, good=good, columns=columns, rows_at_once=group)
 
 
 def _at_once(memory_limit_bytes: int | None, asked: int | None) -> tuple[int, int]:

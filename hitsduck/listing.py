@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -58,6 +58,39 @@ def values_of(side: Side, key: str | pl.Expr) -> pl.Series:
         raise QueryError(suggestions.unknown_column(key, side.column_names())) from error
 
 
+def is_row_by_row(key: pl.Expr) -> bool:
+    """Return whether an expression gives each row its value from that row alone."""
+    waiting = [key]
+    while waiting:
+        part = waiting.pop()
+        try:
+            if not part.meta.is_row_separable():
+                return False
+        except pl.exceptions.PolarsError:  # a function of Python's: nobody knows
+            return False
+        waiting += part.meta.pop()
+    return True
+
+
+def checked_columns(columns: object) -> tuple[str, ...]:
+    """Return names of columns; one text is one name.
+
+    Raises
+    ------
+    QueryError
+        Something else.
+    """
+    if isinstance(columns, str):
+        return (columns,)
+    if not isinstance(columns, Iterable):
+        raise QueryError(f"columns is {columns!r}; names of columns are wanted")
+    names = tuple(columns)
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise QueryError(f"columns: {wrong[0]!r} ({type(wrong[0]).__name__}) is no name")
+    return names
+
+
 def write_lists(
     lists: Mapping[str, pl.DataFrame], folder: Path, *, form: str = "parquet"
 ) -> dict[str, Path]:
@@ -99,7 +132,7 @@ def write_lists(
             ordered.write_parquet(partial)
         else:
             _as_text(ordered).write_csv(partial, quote_style="non_numeric")
-        partial.replace(path)
+        _put(partial, path)
         written[name] = path
     return written
 
@@ -178,9 +211,17 @@ class _Writer:
         if self._parquet is not None:
             self._parquet.close()
         if is_whole:
-            self._partial.replace(self.path)
+            _put(self._partial, self.path)
         else:
             self._partial.unlink(missing_ok=True)
+
+
+def _put(partial: Path, path: Path) -> None:
+    try:
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _check_form(form: str) -> None:

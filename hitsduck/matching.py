@@ -12,6 +12,7 @@ import polars as pl
 from hitsduck.absence import image_counts
 from hitsduck.coverage import IMAGE
 from hitsduck.crossmatch import How, Match, match_images, match_pixels
+from hitsduck.errors import MatchError
 from hitsduck.masking import reasons
 from hitsduck.sides import MATCH_COLUMNS, Side, read_together
 
@@ -115,6 +116,7 @@ class Matching:
         rows, frames = [], []
         for side in self.sides:
             frame = side.frame(*matched)
+            _check_ids(frame, of="left" if side is left else "right")
             kept = side.frame("is_good")["is_good"].arg_true()
             rows.append(kept if good else pl.arange(len(side), dtype=pl.UInt32, eager=True))
             frames.append(frame[kept] if good else frame)
@@ -157,7 +159,8 @@ class Matching:
         ]
         columns = ("diaSourceId", *IMAGE, *self.rule.position)
         read_together(sides, columns)
-        left, right = (side.frame(*columns) for side in sides)
+        # A condition may have left out those without an id, which nothing can be matched by.
+        left, right = (side.frame(*columns).drop_nulls("diaSourceId") for side in sides)
         return image_counts(left, right, self.rule.mutual(left, right).pairs)
 
     @cached_property
@@ -181,3 +184,10 @@ class Matching:
             )
             parts[name] = Compared(self.sides[side], rows, self._match_id(side), told["why"])
         return parts
+
+
+def _check_ids(frame: pl.DataFrame, *, of: str) -> None:
+    """Refuse sources without an id, good or not: all of them are matched sooner or later."""
+    n_null = frame["diaSourceId"].null_count()
+    if n_null:
+        raise MatchError(f"cannot match: diaSourceId of the {of} table is NULL in {n_null} rows")

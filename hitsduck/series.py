@@ -23,6 +23,7 @@ from hitsduck.errors import (
     RerunNameError,
     SchemaError,
 )
+from hitsduck.large import compare_sides
 from hitsduck.matching import Rule
 from hitsduck.results import frame_html
 from hitsduck.sides import Side
@@ -194,6 +195,7 @@ def compare_all(
     good: bool = True,
     how: How = "mutual",
     where: str | None = None,
+    rows_at_once: int | None = None,
 ) -> Series:
     """Compare every rerun with one baseline.
 
@@ -203,8 +205,8 @@ def compare_all(
         At least two.
     baseline : str, optional
         Name of the rerun on the left of each comparison; the first one by default.
-    radius_arcsec, radius_px, good, how, where
-        As for `hitsduck.comparison.compare_sources`.
+    radius_arcsec, radius_px, good, how, where, rows_at_once
+        As for `hitsduck.large.compare`.
 
     Returns
     -------
@@ -228,7 +230,7 @@ def compare_all(
     rule = Rule(radius_arcsec, radius_px, how)
     left = Side(reruns, baseline, where)
     pairs = [(left, Side(reruns, name, where)) for name in names if name != baseline]
-    return Series(_compared(pairs, rule, good=good), "baseline")
+    return Series(_compared(pairs, rule, good=good, rows_at_once=rows_at_once), "baseline")
 
 
 def series(
@@ -240,6 +242,7 @@ def series(
     good: bool = True,
     how: How = "mutual",
     where: str | None = None,
+    rows_at_once: int | None = None,
 ) -> Series:
     """Compare every rerun with the next one.
 
@@ -250,8 +253,8 @@ def series(
     order : {"opening", "time"} or sequence of str
         ``time``: by when the sources were processed, as the files record it
         (timeProcessedMjdTai, since 2021); or names of reruns in the order wanted.
-    radius_arcsec, radius_px, good, how, where
-        As for `hitsduck.comparison.compare_sources`.
+    radius_arcsec, radius_px, good, how, where, rows_at_once
+        As for `hitsduck.large.compare`.
 
     Returns
     -------
@@ -273,11 +276,12 @@ def series(
     names = _ordered(reruns, order)
     rule = Rule(radius_arcsec, radius_px, how)
     sides = [Side(reruns, name, where) for name in names]
-    return Series(_compared(list(itertools.pairwise(sides)), rule, good=good), "steps")
+    pairs = list(itertools.pairwise(sides))
+    return Series(_compared(pairs, rule, good=good, rows_at_once=rows_at_once), "steps")
 
 
 def _compared(
-    pairs: Sequence[tuple[Side, Side]], rule: Rule, *, good: bool
+    pairs: Sequence[tuple[Side, Side]], rule: Rule, *, good: bool, rows_at_once: int | None
 ) -> tuple[Comparison | Uncompared, ...]:
     """Compare some pairs; a pair that cannot be compared does not hinder the others.
 
@@ -290,7 +294,16 @@ def _compared(
     errors: list[HitsduckError] = []
     for left, right in pairs:
         try:
-            found.append(Comparison(left, right, rule, good=good, columns=SUMMARY_COLUMNS))
+            found.append(
+                compare_sides(
+                    left,
+                    right,
+                    rule,
+                    good=good,
+                    columns=SUMMARY_COLUMNS,
+                    rows_at_once=rows_at_once,
+                )
+            )
         except _OF_ONE_PAIR as error:
             told = missing_ids.named(left.reruns, (left.name, right.name), error)
             errors.append(told)

@@ -18,7 +18,7 @@ import hitsduck
 from hitsduck import large
 from hitsduck.cli import cli
 from hitsduck.comparison import Comparison
-from hitsduck.errors import QueryError, TooLargeError
+from hitsduck.errors import MatchError, QueryError, TooLargeError
 from hitsduck.large import LargeComparison
 from hitsduck.report import write_report
 from hitsduck.simulator import simulate
@@ -264,3 +264,98 @@ def test_a_report_says_what_is_too_large(
     assert "An explanation cannot be told: the" in text
     assert "Edge excess: density of new sources" in text
     assert "never held at once" in text
+
+
+def test_an_image_is_listed_once_where_sources_have_no_visit(tmp_path: Path):
+    def source(number: int, **cells: object) -> dict[str, object]:
+        at = {"visit": 410985 + number % 4, "detector": 5 + number % 3, "ra": 150.0 + number}
+        return {"diaSourceId": number, "diaObjectId": number, "dec": 0.0, "x": 9.0, "y": 9.0} | (
+            at | cells
+        )
+
+    same = [source(number) for number in range(120)]
+    files = {
+        "a": make_apdb(
+            tmp_path / "a" / "a.db", sources=[*same, source(200, visit=None)], constraints=False
+        ),
+        "b": make_apdb(
+            tmp_path / "b" / "b.db",
+            # one image is missing: visit 410985, detector 5
+            sources=[*(s for s in same if s["diaSourceId"] % 12), source(201, visit=None)],  # type: ignore[operator]
+            constraints=False,
+        ),
+    }
+    with hitsduck.open_reruns(files, instrument="DECam") as reruns:
+        whole, parts = reruns.compare("a", "b"), reruns.compare("a", "b", rows_at_once=60)
+        assert isinstance(parts, LargeComparison)
+        assert whole.coverage()["n_only"].to_list() == [10]  # 120 sources on 12 images
+        assert_frame_equal(parts.coverage(), whole.coverage())
+        assert_frame_equal(parts.shared_images, whole.shared_images)
+        assert_frame_equal(parts.presumed_images, whole.presumed_images)
+        assert parts.summary() == whole.summary()
+
+
+def test_what_looks_at_other_sources_is_refused(reruns: hitsduck.Reruns):
+    _, parts = both(reruns, *reruns.names[:2])
+    for key in (
+        "row_number() over ()",
+        "count(*) over (partition by diaObjectId) > 2",
+        pl.col("psf_snr") > pl.col("psf_snr").mean(),
+        pl.col("psf_snr").rank(),
+    ):
+        with pytest.raises(TooLargeError, match="looks at other sources"):
+            parts.by(key)
+    scopes = "select count(*) as n from duckdb_schemas() where schema_name like 'hitsduck_scope%'"
+    before = reruns.query(scopes).rows()
+    with pytest.raises(QueryError):
+        parts.by("no_such_column > 3")
+    assert reruns.query(scopes).rows() == before
+    for wrong in (0, -1, float("nan")):
+        with pytest.raises(MatchError, match="within_px"):
+            parts.edges(within_px=wrong)
+
+
+def test_a_series_goes_visit_by_visit_too(reruns: hitsduck.Reruns):
+    whole, parts = (reruns.compare_all(rows_at_once=n) for n in (None, ROWS_AT_ONCE))
+    assert_frame_equal(parts.table(), whole.table())
+    assert parts.verdict() == whole.verdict()
+
+
+def test_columns_are_checked_before_anything_is_read(reruns: hitsduck.Reruns):
+    for rows_at_once in (None, ROWS_AT_ONCE):
+        for wrong in (5, ["no_such_column"], [3]):
+            with pytest.raises(QueryError):
+                reruns.compare(*reruns.names[:2], columns=wrong, rows_at_once=rows_at_once)  # type: ignore[arg-type]
+        kept = reruns.compare(*reruns.names[:2], columns="psf_snr", rows_at_once=rows_at_once)
+        assert kept.n_matched > 100
+
+
+def test_one_file_under_two_names_is_the_same_file(
+    simulated_files: dict[str, Path], tmp_path: Path
+):
+    original = next(iter(simulated_files.values())) / "association.db"
+    (tmp_path / "other.db").hardlink_to(original)
+    with hitsduck.open_reruns({"a": original, "b": tmp_path / "other.db"}) as reruns:
+        parts = reruns.compare("a", "b", rows_at_once=ROWS_AT_ONCE)
+        assert isinstance(parts, LargeComparison)
+        assert parts.same_file
+
+
+def test_a_source_without_an_id_is_told_before_anything_else(tmp_path: Path):
+    rows = [{"diaSourceId": k, "visit": 410985, "detector": 5} for k in range(1, 6)]
+    bad = {"diaSourceId": None, "visit": 410985, "detector": 5, "pixelFlags_bad": True}
+    files = {
+        "a": make_apdb(tmp_path / "a" / "a.db", sources=rows),
+        "b": make_apdb(tmp_path / "b" / "b.db", sources=[*rows, bad], constraints=False),
+    }
+    with hitsduck.open_reruns(files, instrument="DECam") as reruns:
+        for rows_at_once in (None, 2):
+            with pytest.raises(
+                MatchError, match=r"rerun 'b' \(.*\): diaSourceId is NULL in 1 of 6"
+            ):
+                reruns.compare("a", "b", rows_at_once=rows_at_once)
+            some = reruns.compare(
+                "a", "b", where="diaSourceId is not null", rows_at_once=rows_at_once
+            )
+            assert some.n_matched == 0 == some.n_left - 5
+            assert some.verdict()

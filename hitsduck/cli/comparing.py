@@ -90,7 +90,8 @@ def _pair_options(command: Command) -> Command:
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the lists matched, left_only and right_only, strongest sources first.",
+    help="Folder for the lists matched, left_only and right_only, strongest sources first (of "
+    "reruns compared visit by visit in order of visit).",
 )
 @click.option(
     "--format", "form", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
