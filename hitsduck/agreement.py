@@ -18,6 +18,8 @@ _SAME_PX = 2.0
 #: Fewer pairs than this, or than this part of the sources, may be chance.
 _FEWEST_PAIRS = 3
 _FEWEST_PART = 0.1
+#: Where so many sources are expected, a detector without any is no chance (exp(-10)).
+_FEWEST_EXPECTED = 10
 _IMAGE = ["visit", "detector"]
 
 
@@ -96,20 +98,32 @@ def detectors_lacked(images: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame
     Parameters
     ----------
     images, others : polars.DataFrame
-        The images of the rerun and of the other: ``visit``, ``detector``.
+        The images of the rerun and of the other: ``visit``, ``detector``,
+        ``n_dia_sources``.
 
     Returns
     -------
     polars.DataFrame
         One row per detector that the other has in more than half of the visits that both
-        have, sorted: ``detector``, ``n_visits_with_detector``, ``n_visits`` (of both).
+        have, and on which this one would have `_FEWEST_EXPECTED` sources if it found as many
+        there as elsewhere, sorted: ``detector``, ``n_visits_with_detector``, ``n_visits``
+        (of both).
     """
     shared = others.join(images, on="visit", how="semi")
+    own = int(images.join(others, on="visit", how="semi")["n_dia_sources"].sum())
+    found_again = own / max(int(shared["n_dia_sources"].sum()), 1)
     return (
         shared.join(images, on="detector", how="anti")
         .group_by("detector")
-        .agg(pl.col("visit").n_unique().cast(pl.Int64).alias("n_visits_with_detector"))
+        .agg(
+            pl.col("visit").n_unique().cast(pl.Int64).alias("n_visits_with_detector"),
+            (pl.col("n_dia_sources").sum() * found_again).alias("n_expected"),
+        )
         .with_columns(pl.lit(shared["visit"].n_unique(), dtype=pl.Int64).alias("n_visits"))
-        .filter(pl.col("n_visits_with_detector") * 2 > pl.col("n_visits"))
+        .filter(
+            pl.col("n_visits_with_detector") * 2 > pl.col("n_visits"),
+            pl.col("n_expected") >= _FEWEST_EXPECTED,
+        )
+        .drop("n_expected")
         .sort("detector")
     )

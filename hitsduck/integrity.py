@@ -333,19 +333,27 @@ def _elsewhere(own: pl.DataFrame, others: Mapping[str, pl.DataFrame]) -> Finding
         for name, other in others.items()
     ]
     is_apart = pl.col("sep_arcsec") > APART_ARCSEC
-    told = pl.concat(parts).filter((is_apart.mean() > 0.5).over("visit")).filter(is_apart)
+    measured = pl.concat(parts).with_columns(pl.len().over("visit").alias("n_others"))
+    told = measured.filter((is_apart.mean() > 0.5).over("visit")).filter(is_apart)
     first = told.unique("visit", keep="first", maintain_order=True).sort("visit")
     examples = tuple(
         f"visit {row['visit']}: ra {row['ra_left']:.5f}, dec {row['dec_left']:.5f}, but in "
         f"{row['other']} ra {row['ra_right']:.5f}, dec {row['dec_right']:.5f}"
         for row in first.head(EXAMPLES).iter_rows(named=True)
     )
-    reason = "of two reruns which one is wrong cannot be told" if len(parts) == 1 else None
-    return Finding(first.height, examples, reason if examples else None)
+    n_open = first.filter(pl.col("n_others") == 1).height
+    reason = "of two reruns which one is wrong cannot be told"
+    if n_open < first.height:
+        reason = f"of {n_open} visits that only two reruns have, which one is wrong cannot be told"
+    return Finding(first.height, examples, reason if n_open else None)
 
 
 def _images(reruns: Reruns, name: str, side: Side) -> pl.DataFrame:
-    return reruns.query(f"select visit, detector from {reruns.scope(name, 'image')}").polars()
+    relation = reruns.scope(name, "image")
+    images = reruns.query(f"select visit, detector from {relation}").polars()
+    counted = side.frame("visit", "detector").group_by("visit", "detector").len("n_dia_sources")
+    joined = images.join(counted, on=("visit", "detector"), how="left")
+    return joined.with_columns(pl.col("n_dia_sources").fill_null(0).cast(pl.Int64))
 
 
 def _lacked(own: pl.DataFrame, others: Mapping[str, pl.DataFrame]) -> Finding:

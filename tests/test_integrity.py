@@ -395,14 +395,14 @@ def test_other_sources_of_a_visit_are_no_other_place(between):
 
 
 def test_a_detector_that_only_another_rerun_has_is_named(between):
-    def visits(**detectors: tuple[int, ...]) -> list[Row]:
-        images = [(int(v[1:]), d) for v, of_visit in detectors.items() for d in of_visit]
+    def visits(n: int, **detectors: tuple[int, ...]) -> list[Row]:
+        images = [(int(v[1:]), d) for v, of_visit in detectors.items() for d in of_visit] * n
         return [source(k, visit=v, detector=d) for k, (v, d) in enumerate(images, start=1)]
 
     # b has 6 in 2 of the 3 visits of both, and 7 in 1 of them
     found = between(
-        a=visits(v1=(5,), v2=(5,), v3=(5,)),
-        b=visits(v1=(5, 6, 7), v2=(5, 6), v3=(5,), v4=(5, 8), v5=(8,), v6=(8,)),
+        a=visits(12, v1=(5,), v2=(5,), v3=(5,)),
+        b=visits(12, v1=(5, 6, 7), v2=(5, 6), v3=(5,), v4=(5, 8), v5=(8,), v6=(8,)),
     )
     told = found["a", "detectors_only_elsewhere"]
     assert (told["count"], told["examples"]) == (
@@ -411,6 +411,17 @@ def test_a_detector_that_only_another_rerun_has_is_named(between):
     )
     assert found["a", "visits_with_missing_detectors"]["count"] == 0
     assert found["b", "detectors_only_elsewhere"]["count"] == 0
+
+
+@pytest.mark.parametrize(("n", "count"), [(10, 1), (9, 0), (1, 0)])
+def test_a_detector_on_which_few_sources_are_expected_may_be_empty(between, n: int, count: int):
+    def visits(**detectors: tuple[int, ...]) -> list[Row]:
+        images = [(int(v[1:]), d) for v, of_visit in detectors.items() for d in of_visit] * n
+        return [source(k, visit=v, detector=d) for k, (v, d) in enumerate(images, start=1)]
+
+    # a finds half of what b does: of the 2 n sources on detector 6 it would have n
+    found = between(a=visits(v1=(5,), v2=(5,), v3=(5,)), b=visits(v1=(5, 6, 7), v2=(5, 6), v3=(5,)))
+    assert found["a", "detectors_only_elsewhere"]["count"] == count
 
 
 def test_flags_that_no_source_has_are_listed_with_those_of_the_good_definition_first(
