@@ -10,6 +10,7 @@ import polars as pl
 
 from hitsduck.crossmatch import match_sky
 from hitsduck.errors import MatchError
+from hitsduck.listing import checked_columns
 from hitsduck.outside_tables import Positions, read_positions
 from hitsduck.results import frame_html
 
@@ -20,6 +21,17 @@ Of = Literal["objects", "sources"]
 
 #: How far the nearest object and source of a missed row are looked for.
 NEAREST_WITHIN_ARCSEC = 3600.0
+#: Of the result, beside the catalogue's.
+_OWN_COLUMNS = frozenset(
+    {
+        "rerun",
+        "is_recovered",
+        "diaObjectId",
+        "object_sep_arcsec",
+        "diaSourceId",
+        "source_sep_arcsec",
+    }
+)
 _KINDS = {"objects": "diaObjectId", "sources": "diaSourceId"}
 
 
@@ -158,7 +170,13 @@ def match_catalog(
     """
     if of not in _KINDS:
         raise MatchError(f"of is {of!r}; it is one of {', '.join(_KINDS)}")
-    catalog = read_positions(table, ra=ra, dec=dec, unit=unit, keep=keep)
+    catalog = read_positions(table, ra=ra, dec=dec, unit=unit, keep=checked_columns(keep))
+    own = sorted(_OWN_COLUMNS & set(catalog.frame.columns))
+    if own:
+        raise MatchError(
+            f"column {', '.join(own)} of the catalogue cannot be kept: the result has its own of "
+            "this name; rename it in the catalogue"
+        )
     parts = []
     for name in reruns:
         nearest = {}
