@@ -7,35 +7,33 @@
 --   n_good_dia_sources: good sources
 --   n_dia_objects: current objects
 --   n_good_dia_objects: current objects with at least one good source
-with per_object as (
+with sources as (
     select
         diaObjectId,
+        is_good
+    from dia_source
+),
+
+source_counts as (
+    select
         count(*) as n_sources,
         count(*) filter (where is_good) as n_good
-    from dia_source
-    group by diaObjectId
+    from sources
 ),
 
-objects as (
+object_counts as (
     select
         count(*) as n_objects,
-        count(*) filter (where diaObjectId in (select diaObjectId from per_object where n_good > 0 and diaObjectId is not null)) as n_good
+        count(*) filter (where diaObjectId in (select diaObjectId from sources where is_good and diaObjectId is not null)) as n_good
     from dia_object
-),
-
-sources as (
-    select
-        coalesce(sum(n_sources), 0) as n_sources,
-        coalesce(sum(n_good), 0) as n_good
-    from per_object
 )
 
 select
     rerun.rerun,
-    cast(sources.n_sources as bigint) as n_dia_sources,
-    cast(sources.n_good as bigint) as n_good_dia_sources,
-    objects.n_objects as n_dia_objects,
-    objects.n_good as n_good_dia_objects
+    source_counts.n_sources as n_dia_sources,
+    source_counts.n_good as n_good_dia_sources,
+    object_counts.n_objects as n_dia_objects,
+    object_counts.n_good as n_good_dia_objects
 from rerun
-cross join sources
-cross join objects
+cross join source_counts
+cross join object_counts
