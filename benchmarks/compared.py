@@ -89,5 +89,5 @@ def contenders(left: Path, right: Path) -> list[Contender]:
         Contender("loop: pandas + astropy", LOOP, arguments, goal_inside=30.0),
     ]
     if shutil.which("stilts"):
-        found.append(Contender("stilts tmatch2", STILTS, arguments, goal_inside=3.0))
+        found.append(Contender("stilts tmatch2", STILTS, arguments, goal_inside=3.0, is_slow=True))
     return found

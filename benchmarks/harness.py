@@ -31,6 +31,8 @@ class Contender:
     #: How many times slower than ours it has to be, inside and as a whole process.
     goal_inside: float | None = None
     goal_whole: float | None = None
+    #: Left out of a short run.
+    is_slow: bool = False
     wall_s: list[float] = field(default_factory=list)
     inside_s: list[float] = field(default_factory=list)
     peak_mb: list[float] = field(default_factory=list)

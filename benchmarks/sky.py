@@ -98,7 +98,7 @@ def contenders(n_objects: int) -> list[Contender]:
         Contender("scipy cKDTree", TREE, arguments, goal_inside=1.0),
     ]
     if find_spec("lsdb"):
-        found.append(Contender("LSDB", LSDB, arguments, goal_inside=3.0))
+        found.append(Contender("LSDB", LSDB, arguments, goal_inside=3.0, is_slow=True))
     if shutil.which("stilts"):
-        found.append(Contender("stilts", STILTS, arguments, goal_inside=3.0))
+        found.append(Contender("stilts", STILTS, arguments, goal_inside=3.0, is_slow=True))
     return found
