@@ -210,10 +210,14 @@ def missed(measured: pl.DataFrame) -> list[str]:
 
 def picture(measured: pl.DataFrame, path: Path) -> None:
     """Draw time and memory against the number of sources."""
+    decades = [10**k for k in range(10)]
+    steps = [n * decade for decade in decades for n in (1, 2, 5)]
     lines = alt.Chart(measured).encode(
-        x=alt.X("n_sources:Q", title="DIA sources of both reruns").scale(type="log"),
-        color=alt.Color("work:N", title=None).scale(scheme="tableau10"),
-        shape=alt.Shape("work:N", title=None),
+        x=alt.X("n_sources:Q", title="DIA sources of both reruns")
+        .scale(type="log", nice=False, padding=20)
+        .axis(values=decades, format="~s"),
+        color=alt.Color("work:N", title="work").scale(scheme="tableau10"),
+        shape=alt.Shape("work:N", legend=None),
     )
     titles = {
         "seconds": "time inside the process (s)",
@@ -221,7 +225,11 @@ def picture(measured: pl.DataFrame, path: Path) -> None:
     }
     panels = [
         lines.mark_line(point={"size": 60, "filled": True})
-        .encode(y=alt.Y(f"{column}:Q", title=title).scale(type="log"))
+        .encode(
+            y=alt.Y(f"{column}:Q", title=title)
+            .scale(type="log", nice=False, padding=20)
+            .axis(values=steps, format=",")
+        )
         .properties(width=330, height=300)
         for column, title in titles.items()
     ]
