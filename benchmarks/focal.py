@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.harness import Contender
-from hitsduck import open_reruns
+from benchmarks.harness import Contender, workspace
 
 HITSDUCK = """
 import json, sys, time
@@ -91,13 +90,10 @@ def contenders(apdb: Path, camera: Path) -> list[Contender]:
 
 def contenders_loaded(apdb: Path, camera: Path, scratch: Path) -> list[Contender]:
     """Return the ways to place sources that are at hand, ours first."""
-    workspace = scratch / "focal.duckdb"
-    if not workspace.exists():
-        with open_reruns({"rerun": apdb}) as reruns:
-            reruns.materialize(workspace, columns="notebook")
+    stored = workspace(scratch / "focal.duckdb", {"rerun": apdb})
     arguments = [str(apdb), str(camera)]
     return [
-        Contender("hitsduck, from a workspace", HITSDUCK_LOADED, [str(workspace)]),
+        Contender("hitsduck, from a workspace", HITSDUCK_LOADED, [str(stored)]),
         Contender("numpy", _loaded(NUMPY), arguments),
         Contender("row loop", _loaded(LOOP), arguments, goal_inside=100.0),
     ]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,6 +61,18 @@ class Contender:
             self.answer = told["answer"]
         finally:
             Path(file.name).unlink()
+
+
+def workspace(path: Path, files: Mapping[str, Path]) -> Path:
+    """Return a workspace with the notebook's columns, made where it is missing.
+
+    By a process of its own: what is started later would count its memory as their peak.
+    """
+    if not path.exists():
+        reruns = [f"{name}={file}" for name, file in files.items()]
+        command = [sys.executable, "-m", "hitsduck", "workspace", "create", str(path), *reruns]
+        subprocess.run([*command, "--columns", "notebook"], check=True, capture_output=True)
+    return path
 
 
 def race(contenders: list[Contender], *, repeats: int) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.harness import Contender
-from hitsduck import open_reruns
+from benchmarks.harness import Contender, workspace
 
 HITSDUCK = """
 import json, sys, time
@@ -81,12 +80,8 @@ print(json.dumps({"seconds": seconds, "answer": [*counts, n_near]}))
 
 def contenders(files: list[Path], camera: Path, scratch: Path) -> list[Contender]:
     """Return the two ways, ours first; the workspace is made here, before."""
-    workspace = scratch / "notebook.duckdb"
-    if not workspace.exists():
-        named = {file.parent.name: file for file in files}
-        with open_reruns(named) as reruns:
-            reruns.materialize(workspace, columns="notebook")
+    stored = workspace(scratch / "notebook.duckdb", {file.parent.name: file for file in files})
     return [
-        Contender("hitsduck, from a workspace", HITSDUCK, [str(workspace)]),
+        Contender("hitsduck, from a workspace", HITSDUCK, [str(stored)]),
         Contender("the seed's way", SEED, [str(camera), *map(str, files)], goal_inside=100.0),
     ]
