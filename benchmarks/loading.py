@@ -80,6 +80,6 @@ def contenders(apdb: Path) -> list[Contender]:
         Contender("hitsduck", HITSDUCK, arguments),
         Contender("pandas + sqlite3", PANDAS, arguments),
         Contender("connectorx", CONNECTORX, arguments, goal_inside=1 / 1.25),
-        Contender("ADBC SQLite", ADBC, arguments),
+        Contender("ADBC SQLite", ADBC, arguments, is_slow=True),
         Contender("SQLite, sums alone", LIMIT, arguments, goal_inside=1 / 2.2),
     ]
