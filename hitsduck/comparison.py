@@ -405,7 +405,6 @@ class Comparison:
         dict
             The keys of `summary` from ``left`` to ``same_file``.
         """
-        why = [frame["why"] for frame in self._matching.reasons]
         return {
             "left": self.left,
             "right": self.right,
@@ -417,10 +416,16 @@ class Comparison:
             "n_right_only": self.n_right_only,
             "match": self.how,
             "n_ambiguous": self.n_ambiguous,
-            "n_left_only_reflagged": int((why[0] == REFLAGGED).sum()),
-            "n_right_only_reflagged": int((why[1] == REFLAGGED).sum()),
+            "n_left_only_reflagged": self._reflagged[0],
+            "n_right_only_reflagged": self._reflagged[1],
             "same_file": self.same_file,
         }
+
+    @cached_property
+    def _reflagged(self) -> tuple[int, int]:
+        """How many sources of left, and of right, the other rerun has with other flags."""
+        left, right = (int((frame["why"] == REFLAGGED).sum()) for frame in self._matching.reasons)
+        return left, right
 
     def decomposition(self) -> Decomposition:
         """Return the net change in sources and the parts that add up to it."""

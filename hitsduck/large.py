@@ -241,24 +241,6 @@ class LargeComparison(Comparison):
         found = self._each(lambda part: part._object_links())
         return ObjectLinks.together(list(found)).turnover()
 
-    def counts(self) -> dict[str, Any]:
-        """Return the part of `summary` that asks nothing about images and edges."""
-        return {
-            "left": self.left,
-            "right": self.right,
-            "radius_arcsec": self.radius_arcsec,
-            "n_left": self.n_left,
-            "n_right": self.n_right,
-            "n_matched": self.n_matched,
-            "n_left_only": self.n_left_only,
-            "n_right_only": self.n_right_only,
-            "match": self.how,
-            "n_ambiguous": self.n_ambiguous,
-            "n_left_only_reflagged": self._reflagged[0],
-            "n_right_only_reflagged": self._reflagged[1],
-            "same_file": self.same_file,
-        }
-
     def write(self, folder: str | os.PathLike[str], *, form: str = "parquet") -> dict[str, Path]:
         """Write the three lists, in order of visit.
 
