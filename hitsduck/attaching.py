@@ -323,7 +323,8 @@ def staged_within_visits(rerun: AttachedRerun, visits: tuple[int, int]) -> str:
     """Return the SELECT of `staged_sql` over the sources of some visits.
 
     The condition is on a column as it is stored, so that a store in order of visit skips
-    the others. It becomes a view, which takes no bound values: whole numbers alone. Nothing is left out where the visit is not known: the views say why.
+    the others. It becomes a view, which takes no bound values: whole numbers alone. Nothing
+    is left out where the visit is not known: the views say why.
 
     Parameters
     ----------
