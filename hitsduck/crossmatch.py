@@ -352,16 +352,32 @@ def _image_numbers(
         ).with_columns(pl.col(floats).fill_nan(None))
         for key in keys
     ]
-    shared = keys[0].unique().join(keys[1].unique(), on=names).sort(names).with_row_index("image")
+    (left_first, left_run), (right_first, right_run) = map(_runs, keys)
+    shared = (
+        left_first.unique().join(right_first.unique(), on=names).sort(names).with_row_index("image")
+    )
     left_image, right_image = (
-        key.join(shared, on=names, how="left", maintain_order="left").select(
+        first.join(shared, on=names, how="left", maintain_order="left")
+        .select(
             pl.when(pl.all_horizontal(pl.col(names).is_not_null())).then(
                 pl.col("image").cast(pl.Int64).fill_null(-1)
             )
         )["image"]
-        for key in keys
+        .gather(run)
+        for first, run in ((left_first, left_run), (right_first, right_run))
     )
     return left_image, right_image
+
+
+def _runs(key: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """Take one row of each run of equal rows, and say for every row which run it is in.
+
+    Sources come image by image as a rule, so that far fewer rows are left to be joined.
+    """
+    is_first = key.select(
+        pl.any_horizontal(pl.all().ne_missing(pl.all().shift())) | (pl.int_range(pl.len()) == 0)
+    ).to_series()
+    return key.filter(is_first), is_first.cum_sum() - 1
 
 
 def _image_parts(

@@ -117,9 +117,13 @@ class Matching:
         for side in self.sides:
             frame = side.frame(*matched)
             _check_ids(frame, of="left" if side is left else "right")
-            kept = side.frame("is_good")["is_good"].arg_true()
-            rows.append(kept if good else pl.arange(len(side), dtype=pl.UInt32, eager=True))
-            frames.append(frame[kept] if good else frame)
+            if good:
+                is_good = side.frame("is_good")["is_good"]
+                frame = frame.filter(is_good)
+                rows.append(pl.Series(np.flatnonzero(is_good.to_numpy()), dtype=pl.UInt32))
+            else:
+                rows.append(pl.arange(len(side), dtype=pl.UInt32, eager=True))
+            frames.append(frame)
         self.rows = (rows[0], rows[1])
         self.match = rule(frames[0], frames[1])
 
