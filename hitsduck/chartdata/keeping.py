@@ -8,6 +8,7 @@ twice or otherwise than in the views over the files.
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,7 @@ _KEPT_FOUND = "image"
 #: Files that are read at the same time.
 _READERS = 4
 _NUMBERS = itertools.count(1)
+_LOG = logging.getLogger(__name__)
 
 
 class _Kept:
@@ -217,7 +219,19 @@ def relation(reruns: Reruns, name: str, view: str, where: str | None = None) -> 
     """
     if not _is_worth_keeping(reruns, name):
         return reruns.original.scope(name, view, where)
-    return _kept(reruns, name, where).relation(view)
+    kept = _kept(reruns, name, where)
+    if not kept.has_sources and "dia_source" in _kept_under(view):
+        _say([name])
+    return kept.relation(view)
+
+
+def _say(names: Sequence[str]) -> None:
+    """Log that reruns are read into memory, and how that is steered."""
+    _LOG.info(
+        "what pictures need of %s is read once into memory (cache=False, --no-cache: each "
+        "question reads the APDB; cache=DIR, --cache DIR: kept on disk)",
+        ", ".join(names),
+    )
 
 
 def _is_worth_keeping(reruns: Reruns, name: str) -> bool:
@@ -248,6 +262,9 @@ def keep(
         The condition is not possible.
     """
     names = [name for name in reruns.names if _is_worth_keeping(reruns, name)]
+    unread = [name for name in names if not is_kept(reruns, name, where)]
+    if unread and "dia_source" in needed:
+        _say(unread)
     jobs = [(_kept(reruns, name, where), view) for view in needed for name in names]
     with ThreadPoolExecutor(min(len(jobs), _READERS) or 1) as pool:
         list(pool.map(lambda job: job[0].relation(job[1]), jobs))

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 an error of ours (one line on stderr that begins ``error:
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always", HitsduckWarning)
         warnings.showwarning = _show_warning
+        _show_notes()
         try:
             status = cli.main(
                 args=None if arguments is None else list(arguments),
@@ -57,6 +59,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
             click.echo(f"error: {where}{error.strerror or error}", err=True)
             status = 1
     sys.exit(status if isinstance(status, int) else 0)
+
+
+class _Notes(logging.Handler):
+    """Shows what the package says of its own doing."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line to stderr."""
+        click.echo(f"note: {record.getMessage()}", err=True)
+
+
+def _show_notes() -> None:
+    logger = logging.getLogger("hitsduck")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Notes) for handler in logger.handlers):
+        logger.addHandler(_Notes())
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
