@@ -24,7 +24,7 @@ from hitsduck.coverage import (
     shared_images,
 )
 from hitsduck.errors import QueryError
-from hitsduck.evidence import Evidence
+from hitsduck.evidence import Evidence, named_values
 from hitsduck.masking import REFLAGGED, UNUSABLE
 from hitsduck.matching import Matching, Rule
 from hitsduck.pairing import counts_by, differences, pair_frame
@@ -244,7 +244,8 @@ class Comparison:
         Raises
         ------
         QueryError
-            A key is no column and no expression, or there is none.
+            A key is no column and no expression, or there is none; or its name is that of
+            another key or of a count.
 
         Examples
         --------
@@ -253,7 +254,7 @@ class Comparison:
         if not keys:
             raise QueryError("by() counts by something: name a column or an expression")
         left, right = (
-            pl.DataFrame([listing.values_of(side, key) for key in keys])[rows]
+            listing.values_by(side, keys)[rows]
             for side, rows in zip(self._sides, self._matching.rows, strict=True)
         )
         return counts_by((left, right), self._matching.is_only, self._matching.match.pairs)
@@ -268,15 +269,21 @@ class Comparison:
         Parameters
         ----------
         within_px : float
-            Distance to the nearest side of the detector (px).
+            Distance to the nearest side of the detector (px), above 0.
 
         Returns
         -------
         EdgeExcess or None
             None where the geometry is not known; `edge_problem` says why.
-        """
-        from hitsduck.edges import edge_excess
 
+        Raises
+        ------
+        MatchError
+            `within_px` is no such distance.
+        """
+        from hitsduck.edges import check_within, edge_excess
+
+        check_within(within_px)
         if self.edge_problem is not None:
             return None
         return edge_excess(
@@ -305,7 +312,8 @@ class Comparison:
         ----------
         extra : mapping of str to column or expression, optional
             Further dimensions, named; each as `by` takes it. A name that a column has
-            already is only for that column itself.
+            already is only for that column itself; those of the dimensions that are always
+            there (`hitsduck.dimensions.NAMES`) are taken.
         **options
             As `hitsduck.explanation.explain` takes them: ``depth``, ``part`` ...
 
@@ -316,27 +324,13 @@ class Comparison:
         Raises
         ------
         QueryError
-            A name is that of another column.
+            `extra` is no mapping, or a name is that of another column or dimension.
+        MatchError
+            Another option is impossible.
         """
         from hitsduck.explanation import explain
 
-        known = self._sides[0].column_names()
-        taken = [name for name, key in (extra or {}).items() if name in known and key != name]
-        if taken:
-            raise QueryError(
-                f"extra (--extra) {', '.join(taken)}: a column of the sources is called so; "
-                "choose another name"
-            )
-        values = {
-            name: [listing.values_of(side, key) for side in self._sides]
-            for name, key in (extra or {}).items()
-        }
-        for name, (column, _) in values.items():
-            if column.dtype.is_nested():
-                raise QueryError(
-                    f"extra (--extra) {name}: gives {column.dtype} values; single values are "
-                    "wanted to explain by"
-                )
+        values = named_values(self._sides, {} if extra is None else extra)
         geometry = self.evidence.geometry
         return explain(
             self.evidence.explanation_with(values),
@@ -481,8 +475,10 @@ class Comparison:
         ------
         QueryError
             An unknown format.
+        OutputError
+            The folder cannot be made.
         """
-        return listing.write_lists(self._lists(), Path(folder), form=form)
+        return listing.write_lists(self._lists(), folder, form=form)
 
     def _lists(self) -> dict[str, pl.DataFrame]:
         return {name: getattr(self, name) for name in ("matched", "left_only", "right_only")}

@@ -16,10 +16,30 @@ import numpy.typing as npt
 import polars as pl
 
 from hitsduck.errors import SchemaError
+from hitsduck.listing import checked_columns
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
 
+#: The dimensions that are looked along wherever the sources have the columns.
+NAMES = (
+    "edge_within_px",
+    "edge_side",
+    "detector",
+    "visit",
+    "night",
+    "field",
+    "band",
+    "column_band",
+    "focal_radius_mm",
+    "psf_snr",
+    "magnitude",
+    "seeing_arcsec",
+    "flux_sign",
+    "isDipole",
+    "flag",
+    "n_dia_sources",
+)
 #: Number of equal parts of a detector's columns.
 COLUMN_BANDS = 16
 #: AB magnitude of 1 nJy: 2.5 log10(3631e9), to the digits the APDB's users quote.
@@ -132,14 +152,22 @@ def build_dimensions(
     Raises
     ------
     SchemaError
-        A column of `flags` or `extra` is missing, or `flags` are not boolean.
+        A column of `flags` or `extra` is missing, `flags` are not boolean, or a column of
+        `extra` has the name of a dimension that is looked along anyway.
+    QueryError
+        `flags` or `extra` are no names.
     """
+    extra = tuple(dict.fromkeys(checked_columns(extra, "extra")))
+    twice = [name for name in extra if name in NAMES]
+    if twice:
+        raise SchemaError(already_looked_along(twice))
     if flags is None:
         flags = [
             name
             for name, kind in sources.schema.items()
             if kind == pl.Boolean and name != "isDipole" and name not in extra
         ]
+    flags = tuple(dict.fromkeys(checked_columns(flags, "flags")))
     missing = [name for name in (*flags, *extra) if name not in sources.columns]
     if missing:
         raise SchemaError(
@@ -199,6 +227,14 @@ def build_dimensions(
     dimensions.extend(_truths("flag", name, sources[name]) for name in flags)
     add("n_dia_sources", ["n_dia_sources"], lambda: _object_sizes(sources))
     return dimensions, skipped
+
+
+def already_looked_along(names: Sequence[str]) -> str:
+    """Say that dimensions of these names are there without being asked for."""
+    return (
+        f"extra (--extra) {', '.join(names)}: an explanation looks along that in any case; leave "
+        "it out, or choose another name for a dimension of your own"
+    )
 
 
 def _used(name: str, labels: Sequence[str], codes: Codes, *, weight: float = PLACE) -> Dimension:

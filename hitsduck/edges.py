@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
 
 from hitsduck.errors import MatchError, SchemaError
+from hitsduck.limits import check_number, shown
 from hitsduck.resampling import (
     Floats,
     Ints,
@@ -30,6 +30,8 @@ from hitsduck.results import frame_html
 By = Literal["edge_side", "detector"]
 
 SIDES = ("left", "right", "bottom", "top")
+#: The ends of a 95% interval are the 3rd lowest and the 3rd highest of so many.
+FEWEST_RESAMPLES = 100
 _NEEDED = ("side", "status", "visit", "detector", "edge_distance_px")
 _GEOMETRY = ("detector", "left_px", "right_px", "bottom_px", "top_px")
 _JSON_KEYS = (
@@ -118,6 +120,17 @@ class EdgeExcess:
         return frame_html(frame, f"New sources near an edge, by {self.resampling_unit}{why}")
 
 
+def check_within(within_px: float) -> None:
+    """Refuse what is no distance to an edge.
+
+    Raises
+    ------
+    MatchError
+    """
+    wanted = "give a number of pixels above 0 (--edge-within)"
+    check_number("within_px", within_px, wanted, lambda x: 0 < x < math.inf)
+
+
 def edge_areas(geometry: pl.DataFrame, *, within_px: float) -> pl.DataFrame:
     """Return the area within `within_px` of each side, and inside, of every detector.
 
@@ -141,10 +154,7 @@ def edge_areas(geometry: pl.DataFrame, *, within_px: float) -> pl.DataFrame:
         ``area_within_px2``, ``area_interior_px2``.
     """
     _require(geometry, _GEOMETRY, "the geometry")
-    if not isinstance(within_px, Real) or not 0 < within_px < math.inf:
-        raise MatchError(
-            f"within_px is {within_px}; give a number of pixels above 0 (--edge-within)"
-        )
+    check_within(within_px)
     width = (geometry["right_px"] - geometry["left_px"]).to_numpy().astype(np.float64)
     height = (geometry["top_px"] - geometry["bottom_px"]).to_numpy().astype(np.float64)
     half = np.minimum(width, height) / 2
@@ -196,7 +206,7 @@ def edge_excess(
     within_px : float
         Distance to the nearest side (pixel).
     n_resamples, seed : int
-        The same seed gives the same interval.
+        100 or more, and 0 or more. The same seed gives the same interval.
 
     Returns
     -------
@@ -209,7 +219,7 @@ def edge_excess(
     SchemaError
         Columns are missing.
     MatchError
-        `within_px` is not positive, or a source lies on none of the images.
+        An option is impossible, or a source lies on none of the images.
     """
     return _measure(sources, geometry, images, within_px, None, n_resamples, seed).get(None)
 
@@ -240,6 +250,8 @@ def edge_excess_by(
         One row per side (left, right, bottom, top) or detector (ascending) with
         images: `by`, then the attributes of :class:`EdgeExcess`.
     """
+    if by not in get_args(By):
+        raise MatchError(f"by is {shown(by)}; it is one of {', '.join(get_args(By))}")
     found = _measure(sources, geometry, images, within_px, by, n_resamples, seed)
     rows = [{by: key, **vars(value)} for key, value in found.items()]
     numbers = {
@@ -263,6 +275,9 @@ def _measure(
     _require(sources, _NEEDED if by is None else (*_NEEDED, by), "the sources")
     _require(images, ("visit", "detector"), "the images")
     areas = edge_areas(geometry, within_px=within_px)
+    wanted = f"give a whole number from {FEWEST_RESAMPLES} on"
+    check_number("n_resamples", n_resamples, wanted, lambda n: n >= FEWEST_RESAMPLES, whole=True)
+    check_number("seed", seed, "give a whole number from 0 on", lambda n: n >= 0, whole=True)
     images = images.select("visit", "detector").unique()
     per_detector = images.group_by("detector").len("n_images")
     areas = areas.join(

@@ -12,7 +12,11 @@ import polars as pl
 
 from hitsduck import schema
 from hitsduck.coverage import IMAGE
+from hitsduck.dimensions import NAMES, already_looked_along
+from hitsduck.errors import QueryError
 from hitsduck.fields import fields_of_visits
+from hitsduck.limits import shown
+from hitsduck.listing import values_of
 from hitsduck.masking import UNUSABLE
 from hitsduck.matching import Compared
 from hitsduck.quoting import quote_identifier
@@ -22,6 +26,12 @@ if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
 
 _FOCAL_PLANE = {"focal_x_mm": pl.Float64, "focal_y_mm": pl.Float64}
+_EXTRA_WANTED = (
+    'names with a column or an expression each are wanted, extra={"near": "edge_distance_px < 32"} '
+    "(--extra NAME=EXPRESSION)"
+)
+#: Columns of the evidence alone, which no view has.
+_OWN_NAMES = ("side", "status", "match_id", "row")
 _ALWAYS = ("diaSourceId", "band", "x", "y", "psfFlux", "psf_snr", "isDipole")
 #: Name of a status in a frame over both reruns: that of an unmatched source, by side.
 _ABSENT = {"left": "gone", "right": "new"}
@@ -63,6 +73,49 @@ def geometry_of(reruns: Reruns, name: str) -> pl.DataFrame:
         The view ``detector_geometry``: one row per detector.
     """
     return reruns.query(f"select * from {reruns.scope(name, 'detector_geometry')}").polars()
+
+
+def named_values(
+    sides: Sequence[Side], extra: Mapping[str, str | pl.Expr]
+) -> dict[str, list[pl.Series]]:
+    """Return the values of a user's own dimensions.
+
+    Parameters
+    ----------
+    sides : sequence of Side
+    extra : mapping
+        Name -> column or expression.
+
+    Returns
+    -------
+    dict
+        Name -> values of all sources of each side.
+
+    Raises
+    ------
+    QueryError
+        `extra` is no such mapping, a name is taken, or an expression gives lists.
+    """
+    if not isinstance(extra, Mapping):
+        raise QueryError(f"extra is {shown(extra)}; {_EXTRA_WANTED}")
+    for name, key in extra.items():
+        if not isinstance(name, str) or not name.strip():
+            raise QueryError(f"extra: {shown(name)} is no name of a dimension; {_EXTRA_WANTED}")
+        if name in NAMES:
+            raise QueryError(already_looked_along([name]))
+        is_itself = isinstance(key, str) and key == name
+        if name in _OWN_NAMES or (name in Side.column_names() and not is_itself):
+            raise QueryError(
+                f"extra (--extra) {name}: a column of the sources is called so; choose another name"
+            )
+    values = {name: [values_of(side, key) for side in sides] for name, key in extra.items()}
+    for name, (column, *_) in values.items():
+        if column.dtype.is_nested():
+            raise QueryError(
+                f"extra (--extra) {name}: gives {column.dtype} values; single values are "
+                "wanted to explain by"
+            )
+    return values
 
 
 class Evidence:

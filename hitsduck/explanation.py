@@ -5,10 +5,11 @@ Frames in, a frame and sentences out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ import polars as pl
 from hitsduck.counting import Rows
 from hitsduck.dimensions import build_dimensions, known_pairs
 from hitsduck.errors import MatchError, SchemaError
+from hitsduck.limits import check_number, shown
 from hitsduck.resampling import resampling_units
 from hitsduck.results import frame_html
 from hitsduck.selection import Search
@@ -25,6 +27,8 @@ Part = Literal["all", "detection", "masking"]
 
 SIDES = ("left", "right")
 STATUSES = ("matched", "new", "gone", "reflagged")
+PARTS = get_args(Part)
+_COUNT = "give a whole number from 0 on"
 _JSON_KEYS = (
     "dimension",
     "value",
@@ -101,7 +105,13 @@ class Explanation:
         ----------
         most : int
             Number of causes told.
+
+        Raises
+        ------
+        MatchError
+            `most` is no number of causes.
         """
+        check_number("most", most, _COUNT, lambda n: n >= 0, whole=True)
         lines = [
             total_sentence(
                 n_left=self.n_left,
@@ -230,8 +240,11 @@ def explain(
         Columns are missing, or hold something else.
     MatchError
         A source lies on none of the images, or an option is impossible.
+    QueryError
+        `flags` or `extra` are no names.
     """
-    _check(sources, images, depth, part, alpha)
+    _check(sources, images)
+    _check_options(depth, part, min_change, min_share, alpha, most_causes)
     if part == "detection":
         sources = sources.filter(pl.col("status") != "reflagged")
     elif part == "masking":
@@ -344,9 +357,7 @@ def _frame(search: Search, status: pl.Series, is_right: np.ndarray, alpha: float
     )
 
 
-def _check(
-    sources: pl.DataFrame, images: pl.DataFrame, depth: int, part: str, alpha: float
-) -> None:
+def _check(sources: pl.DataFrame, images: pl.DataFrame) -> None:
     for what, frame, needed in (
         ("sources", sources, ("side", "status", "visit", "detector")),
         ("images", images, ("visit", "detector")),
@@ -363,9 +374,18 @@ def _check(
                 f"column {column} of the sources holds {', '.join(map(str, strange))}; "
                 f"known: {', '.join(known)}"
             )
-    if depth not in (1, 2):
-        raise MatchError(f"depth is {depth}; it must be 1 (values) or 2 (pairs of them too)")
-    if part not in ("all", "detection", "masking"):
-        raise MatchError(f"part is {part!r}; it must be all, detection or masking")
-    if not 0 < alpha < 1:
-        raise MatchError(f"alpha is {alpha}; it must lie between 0 and 1")
+
+
+def _check_options(
+    depth: int, part: str, min_change: float, min_share: float, alpha: float, most_causes: int
+) -> None:
+    of_depth = "it must be 1 (values) or 2 (pairs of them too)"
+    check_number("depth", depth, of_depth, lambda n: n in (1, 2), whole=True)
+    if part not in PARTS:
+        raise MatchError(f"part is {shown(part)}; it must be all, detection or masking")
+    for name, value in (("min_change", min_change), ("min_share", min_share)):
+        check_number(
+            name, value, "give a part from 0 on, such as 0.05", lambda x: 0 <= x < math.inf
+        )
+    check_number("alpha", alpha, "it must lie between 0 and 1", lambda x: 0 < x < 1)
+    check_number("most_causes", most_causes, _COUNT, lambda n: n >= 0, whole=True)

@@ -26,12 +26,14 @@ from hitsduck.coverage import (
     images_listed,
     images_of_both,
 )
-from hitsduck.edges import edge_areas, edge_excess
+from hitsduck.edges import check_within, edge_excess
 from hitsduck.errors import QueryError, TooLargeError
 from hitsduck.evidence import Evidence, edge_cells, edge_problem, geometry_of
+from hitsduck.limits import check_number, check_truth
 from hitsduck.listing import checked_columns, is_row_by_row
 from hitsduck.masking import UNUSABLE
 from hitsduck.matching import Rule
+from hitsduck.pairing import COUNTS
 from hitsduck.sides import MATCH_COLUMNS, Side
 from hitsduck.turnover import ObjectLinks
 
@@ -199,23 +201,22 @@ class LargeComparison(Comparison):
         for key in keys:
             if isinstance(key, str):
                 is_over_all = guard.has_window(self._reruns.connection, key)
-            else:
-                is_over_all = not is_row_by_row(key)
+            else:  # what is neither is refused with the first visits
+                is_over_all = isinstance(key, pl.Expr) and not is_row_by_row(key)
             if is_over_all:
                 self._too_many(f"{key}, which looks at other sources,")
         table = pl.concat(list(self._each(lambda part: part.by(*keys))), how="vertical_relaxed")
-        counts = ("n_left", "n_right", "n_matched", "n_left_only", "n_right_only", "change")
-        names = [name for name in table.columns if name not in counts]
-        return table.group_by(names).agg(pl.col(counts).sum()).sort(names, nulls_last=True)
+        names = [name for name in table.columns if name not in COUNTS]
+        return table.group_by(names).agg(pl.col(COUNTS).sum()).sort(names, nulls_last=True)
 
     def edges(self, *, within_px: float = EDGE_WITHIN_PX) -> EdgeExcess | None:
         """Measure whether new sources are concentrated at detector edges.
 
         See `Comparison.edges`. Another distance than `EDGE_BOUNDS_PX` takes another pass.
         """
+        check_within(within_px)
         if self.edge_problem is not None:
             return None
-        edge_areas(self._geometry, within_px=within_px)  # refuses what is no distance
         cells = self._cells
         if within_px not in EDGE_BOUNDS_PX:
             found = self._each(lambda part: edge_cells(part._matching.compared, [within_px]))
@@ -246,7 +247,7 @@ class LargeComparison(Comparison):
 
         See `Comparison.write`, which puts the most significant sources first.
         """
-        with listing.Lists(Path(folder), form=form) as lists:
+        with listing.Lists(folder, form=form) as lists:
             for _ in self._each(lambda part: lists.add(part._lists())):
                 pass
             return lists.paths
@@ -405,10 +406,12 @@ def compare_sides(
     good, columns, rows_at_once
         As for `compare`.
     """
-    if rows_at_once is not None and not (
-        isinstance(rows_at_once, int) and rows_at_once > 0 and rows_at_once is not True
-    ):
-        raise QueryError(f"rows_at_once is {rows_at_once!r}; a whole number above 0 is wanted")
+    if rows_at_once is not None:
+        wanted = "a whole number above 0 is wanted"
+        check_number(
+            "rows_at_once", rows_at_once, wanted, lambda n: n > 0, whole=True, error=QueryError
+        )
+    check_truth("good", good)
     reruns, columns = left.reruns, checked_columns(columns)
     most, group = _at_once(reruns.memory_limit_bytes, rows_at_once)
     names = {left.name, right.name}

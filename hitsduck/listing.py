@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -10,6 +11,8 @@ import polars as pl
 
 from hitsduck import suggestions
 from hitsduck.errors import OutputError, QueryError, RerunNameError
+from hitsduck.limits import shown
+from hitsduck.pairing import COUNTS
 from hitsduck.quoting import quote_identifier
 
 if TYPE_CHECKING:
@@ -72,8 +75,28 @@ def is_row_by_row(key: pl.Expr) -> bool:
     return True
 
 
-def checked_columns(columns: object) -> tuple[str, ...]:
-    """Return names of columns; one text is one name.
+def values_by(side: Side, keys: Sequence[str | pl.Expr]) -> pl.DataFrame:
+    """Return columns or expressions to count by, one row per source of one rerun.
+
+    Raises
+    ------
+    QueryError
+        One is none (`values_of`), or its name is that of another, or of a count.
+    """
+    values = [values_of(side, key) for key in keys]
+    names = [column.name for column in values]
+    for place, name in enumerate(names):
+        if name in COUNTS or name in names[:place]:
+            whose = "a count of the result" if name in COUNTS else "another key"
+            raise QueryError(
+                f"by(): {whose} is called {name} already; leave it out, or give the expression "
+                'another name, .alias("...")'
+            )
+    return pl.DataFrame(values)
+
+
+def checked_columns(columns: object, option: str = "columns") -> tuple[str, ...]:
+    """Return names of columns, given as an option; one text is one name.
 
     Raises
     ------
@@ -83,16 +106,17 @@ def checked_columns(columns: object) -> tuple[str, ...]:
     if isinstance(columns, str):
         return (columns,)
     if not isinstance(columns, Iterable):
-        raise QueryError(f"columns is {columns!r}; names of columns are wanted")
+        raise QueryError(f"{option} is {shown(columns)}; names of columns are wanted")
     names = tuple(columns)
     wrong = [name for name in names if not isinstance(name, str)]
     if wrong:
-        raise QueryError(f"columns: {wrong[0]!r} ({type(wrong[0]).__name__}) is no name")
+        kind = type(wrong[0]).__name__
+        raise QueryError(f"{option}: {shown(wrong[0])} ({kind}) is no name of a column")
     return names
 
 
 def write_lists(
-    lists: Mapping[str, pl.DataFrame], folder: Path, *, form: str = "parquet"
+    lists: Mapping[str, pl.DataFrame], folder: str | os.PathLike[str], *, form: str = "parquet"
 ) -> dict[str, Path]:
     """Write lists of sources, each under its own name, by falling ``psf_snr``.
 
@@ -100,7 +124,7 @@ def write_lists(
     ----------
     lists : mapping of str to polars.DataFrame
         Sorted by ``psf_snr``, or ``psf_snr_right`` where there is no such column.
-    folder : Path
+    folder : path-like
     form : {"parquet", "csv"}
 
     Returns
@@ -112,10 +136,10 @@ def write_lists(
     QueryError
         An unknown format.
     OutputError
-        The folder cannot be made.
+        The folder cannot be made, or is no path.
     """
     _check_form(form)
-    _make(folder)
+    target = _made(folder)
     written = {}
     for name, frame in lists.items():
         snr = "psf_snr" if "psf_snr" in frame.columns else "psf_snr_right"
@@ -126,7 +150,7 @@ def write_lists(
             descending=[True, *[False] * len(ids)],
             nulls_last=True,
         )
-        path = folder / f"{name}.{form}"
+        path = target / f"{name}.{form}"
         partial = path.with_suffix(f".{form}.part")
         if form == "parquet":
             ordered.write_parquet(partial)
@@ -144,7 +168,7 @@ class Lists:
 
     Parameters
     ----------
-    folder : Path
+    folder : path-like
     form : {"parquet", "csv"}
 
     Raises
@@ -152,13 +176,12 @@ class Lists:
     QueryError
         An unknown format.
     OutputError
-        The folder cannot be made.
+        The folder cannot be made, or is no path.
     """
 
-    def __init__(self, folder: Path, *, form: str = "parquet") -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, form: str = "parquet") -> None:
         _check_form(form)
-        _make(folder)
-        self._folder, self._form = folder, form
+        self._folder, self._form = _made(folder), form
         self._writers: dict[str, _Writer] = {}
 
     def add(self, lists: Mapping[str, pl.DataFrame]) -> None:
@@ -229,11 +252,14 @@ def _check_form(form: str) -> None:
         raise QueryError(f"the format is {form!r}; it is one of {', '.join(_FORMS)}")
 
 
-def _make(folder: Path) -> None:
+def _made(folder: str | os.PathLike[str]) -> Path:
+    if not isinstance(folder, str | os.PathLike):
+        raise OutputError(f"{shown(folder)} is no path; name the folder to write into")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    return Path(folder)
 
 
 def _as_text(frame: pl.DataFrame) -> pl.DataFrame:

@@ -18,6 +18,9 @@ _NO_DIFFERENCE = {
     "delta_x_px": 0.0,
     "delta_y_px": 0.0,
 }
+#: What `counts_by` counts, in the order of its columns.
+COUNTS = ("n_left", "n_right", "n_matched", "n_left_only", "n_right_only", "change")
+_ALONE = "hitsduck_is_alone"
 #: Standard deviation of a normal distribution over its median absolute deviation, and
 #: standard error of its median over that of its mean.
 _SIGMA_PER_MAD = 1.4826
@@ -160,9 +163,9 @@ def counts_by(
     parts = []
     for side, frame, alone in zip(("left", "right"), keys, only, strict=True):
         parts.append(
-            frame.with_columns(alone.alias("is_only"))
+            frame.with_columns(alone.alias(_ALONE))
             .group_by(names)
-            .agg(pl.len().alias(f"n_{side}"), pl.col("is_only").sum().alias(f"n_{side}_only"))
+            .agg(pl.len().alias(f"n_{side}"), pl.col(_ALONE).sum().alias(f"n_{side}_only"))
         )
     of_left, of_right = keys[0][pairs["left_index"]], keys[1][pairs["right_index"]]
     agrees = pl.Series([True]).new_from_index(0, pairs.height)
@@ -172,9 +175,8 @@ def counts_by(
     table = parts[0]
     for part in parts[1:]:
         table = table.join(part, on=names, how="full", coalesce=True, nulls_equal=True)
-    counts = ("n_left", "n_right", "n_matched", "n_left_only", "n_right_only")
     return (
-        table.select(*names, *(pl.col(name).fill_null(0).cast(pl.Int64) for name in counts))
+        table.select(*names, *(pl.col(name).fill_null(0).cast(pl.Int64) for name in COUNTS[:-1]))
         .with_columns((pl.col("n_right") - pl.col("n_left")).alias("change"))
         .sort(names, nulls_last=True)
     )

@@ -470,6 +470,7 @@ def test_a_wide_table_is_not_cut(hitsduck, apdb):
         (["sql", "{apdb}", "select 1", "--param", "v=1"], "the query has no $v"),
         (["sql", "{apdb}", "select interval 1 day as i", "--format", "csv"], "column i is an"),
         (["explain", "{apdb}", "B={apdb}", "--extra", "visit=ra"], "choose another name"),
+        (["explain", "{apdb}", "B={apdb}", "--extra", "night=night"], "choose another name"),
         (["counts", ""], "error: a RERUN is empty"),
         (["counts", "A="], "error: A=: the path is empty"),
         (["counts", "/dev/null"], "error: /dev/null: neither a file nor a folder"),
@@ -494,6 +495,8 @@ def test_an_error_of_ours_is_one_line_and_status_1(hitsduck, apdb, arguments, wo
         ["unknown"],
         ["counts", "--nonsense"],
         ["compare", "one", "two", "--edge-within", "-1"],
+        ["compare", "one", "two", "--edge-within", "0"],
+        ["explain", "one", "two", "--extra", "a=x", "--extra", "a=y"],
     ],
 )
 def test_a_wrong_call_is_status_2(hitsduck, arguments):

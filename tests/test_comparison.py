@@ -21,6 +21,7 @@ from apdb_files import make_apdb
 import hitsduck
 from hitsduck.comparison import SUMMARY_COLUMNS, Comparison
 from hitsduck.errors import InstrumentError, MatchError, QueryError, RerunNameError
+from hitsduck.pairing import COUNTS
 from hitsduck.sides import Side
 
 #: Opens reruns of these sources: opened(a=[...], b=[...]).
@@ -422,6 +423,33 @@ def test_sources_are_counted_by_any_column_or_expression(opened: Opened):
     assert found.by("edge_side").columns[0] == "edge_side"
 
 
+@pytest.mark.parametrize("rows_at_once", [None, 1])
+@pytest.mark.parametrize(
+    ("keys", "name"),
+    [
+        (["detector", "detector"], "detector"),
+        (["detector", pl.col("visit").alias("detector")], "detector"),
+        *(([pl.col("detector").alias(name)], name) for name in COUNTS),
+    ],
+)
+def test_a_name_that_another_column_of_the_counts_has_is_refused(
+    opened: Opened, rows_at_once: int | None, keys: list[str | pl.Expr], name: str
+):
+    rows = [source(1), source(2, 10, visit=410986)]
+    found = opened(a=rows, b=rows).compare("a", "b", rows_at_once=rows_at_once)
+    with pytest.raises(QueryError, match=f"is called {name} already"):
+        found.by(*keys)
+
+
+def test_any_other_name_may_be_counted_by(opened: Opened):
+    rows = [source(1), source(2, 10, detector=6)]
+    found = opened(a=rows, b=rows[:1]).compare("a", "b")
+    for name in ("is_only", "n_right_right", "left"):
+        counted = found.by(pl.col("detector").alias(name))
+        assert counted.columns == [name, *COUNTS]
+        assert counted.rows() == [(5, 1, 1, 1, 0, 0, 0), (6, 1, 0, 0, 1, 0, -1)]
+
+
 def test_a_text_sees_the_columns_of_every_view_with_one_row_per_source(opened: Opened):
     # The left side of a detector lies at x = -0.5: x = 10 is 10.5 px from it.
     places = [source(1, x=10.0), source(2, 10, x=40.0), source(3, 20, x=1000.0)]
@@ -592,6 +620,8 @@ def test_without_geometry_everything_but_edges_works(opened: Opened):
     evidence = found.evidence.explanation
     assert evidence["edge_distance_px"].null_count() == evidence.height == 3
     assert evidence["focal_radius_mm"].null_count() == 3
+    with pytest.raises(MatchError, match="within_px is 0; give a number of pixels above 0"):
+        found.edges(within_px=0)
 
 
 def test_evidence_carries_what_an_explanation_asks_for(opened: Opened):

@@ -375,7 +375,24 @@ def test_sources_on_other_images_are_an_error():
         edge_excess(SMALL, geometry=GEOMETRY, images=images(range(2, 3)))
 
 
-@pytest.mark.parametrize("within_px", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("within_px", [0.0, -1.0, float("nan"), float("inf"), "near", True])
 def test_width_must_be_positive(within_px):
     with pytest.raises(MatchError, match=r"above 0 \(--edge-within\)"):
         edge_excess(SMALL, geometry=GEOMETRY, images=images(range(1, 2)), within_px=within_px)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"n_resamples": n} for n in (0, 99, 500.0, "many")] + [{"seed": s} for s in (-1, 1.5, None)],
+    ids=str,
+)
+def test_impossible_resampling_is_refused(options):
+    ((name, value),) = options.items()
+    with pytest.raises(MatchError, match=f"^{name} is {value!r}; give a whole number"):
+        edge_excess(SMALL, geometry=GEOMETRY, images=images(range(1, 2)), **options)
+
+
+@pytest.mark.parametrize("by", ["side", 5, None])
+def test_an_edge_excess_is_told_by_side_or_detector_alone(by):
+    with pytest.raises(MatchError, match=f"by is {by!r}; it is one of edge_side, detector"):
+        edge_excess_by(SMALL, by=by, geometry=GEOMETRY, images=images(range(1, 2)))

@@ -12,6 +12,7 @@ from scipy import stats
 
 from hitsduck.counting import Rows, count_singles, pair_values, single_values
 from hitsduck.dimensions import (
+    NAMES,
     NO_MAGNITUDE,
     UNKNOWN,
     Dimension,
@@ -19,7 +20,7 @@ from hitsduck.dimensions import (
     known_pairs,
     magnitudes,
 )
-from hitsduck.errors import MatchError, SchemaError
+from hitsduck.errors import MatchError, QueryError, SchemaError
 from hitsduck.explanation import explain
 from hitsduck.significance import Counts, false_discovery_rates, score_values
 from hitsduck.wording import phrase
@@ -703,13 +704,59 @@ def test_phrases_of_pairs_name_both():
     ("options", "message"),
     [
         ({"depth": 3}, "depth is 3; it must be 1"),
+        ({"depth": "1"}, "depth is '1'"),
+        ({"depth": True}, "depth is True"),
         ({"part": "some"}, "part is 'some'"),
         ({"alpha": 0.0}, "alpha is 0.0"),
+        ({"alpha": "a"}, "alpha is 'a'; it must lie between 0 and 1"),
+        ({"alpha": float("nan")}, "alpha is nan"),
+        ({"min_change": -1}, "min_change is -1; give a part from 0 on"),
+        ({"min_change": float("inf")}, "min_change is inf"),
+        ({"min_share": float("nan")}, "min_share is nan"),
+        ({"min_share": None}, "min_share is None"),
+        ({"most_causes": "x"}, "most_causes is 'x'; give a whole number from 0 on"),
+        ({"most_causes": -1}, "most_causes is -1"),
+        ({"most_causes": 2.5}, "most_causes is 2.5"),
     ],
 )
 def test_impossible_options_are_errors(options, message):
     with pytest.raises(MatchError, match=message):
         explain(TINY, images=TINY_IMAGES, **options)
+
+
+def test_numbers_of_numpy_are_numbers():
+    options = {"depth": np.int64(1), "alpha": np.float32(0.05), "most_causes": np.int8(3)}
+    assert explain(TINY, images=TINY_IMAGES, **options).frame.height > 0
+
+
+def test_a_number_of_sentences_is_none_below_zero():
+    found = explain(TINY, images=TINY_IMAGES)
+    for most in (-1, "a", 2.5):
+        with pytest.raises(MatchError, match=f"most is {most!r}"):
+            found.sentences(most=most)
+
+
+@pytest.mark.parametrize("option", ["flags", "extra"])
+@pytest.mark.parametrize("wrong", [5, [5]])
+def test_columns_to_look_along_are_names(option, wrong):
+    with pytest.raises(QueryError, match=rf"^{option}(:| is) 5[ ;]"):
+        build_dimensions(TINY, **{option: wrong})
+
+
+def test_one_name_alone_is_one_column_and_a_repeated_one_comes_once():
+    sources = frame(2, label=["a", "b"], is_odd=[True, False])
+    names = [d.name for d in build_dimensions(sources, flags="is_odd", extra="label")[0]]
+    assert names == [
+        d.name for d in build_dimensions(sources, flags=["is_odd"] * 2, extra=["label", "label"])[0]
+    ]
+    assert (names.count("label"), names.count("flag")) == (1, 1)
+
+
+def test_a_dimension_that_is_there_anyway_is_not_taken_twice():
+    dimensions, skipped = build_dimensions(TINY.with_columns(is_odd=pl.lit(True)))
+    assert {d.name for d in dimensions} | set(skipped) == set(NAMES)
+    with pytest.raises(SchemaError, match=r"\(--extra\) detector: an explanation looks along that"):
+        build_dimensions(TINY, extra=["detector"])
 
 
 def test_unknown_words_and_missing_columns_are_errors():

@@ -68,6 +68,7 @@ ORDER = (
     ("detection",),
     ("inspection",),
     ("schema", "cameras"),
+    ("limits",),
     ("quoting", "errors"),
 )
 #: Imports against the order, with the reason. None may be added without one.

@@ -66,10 +66,11 @@ def _pair_options(command: Command) -> Command:
         click.option("--all", "every", is_flag=True, help="Every source, not only good ones."),
         click.option(
             "--edge-within",
-            type=click.FloatRange(min=0),
+            type=click.FloatRange(min=0, min_open=True),
             default=32.0,
             show_default=True,
             metavar="PX",
+            help="Sources nearer than this to a side of their detector count as at its edge.",
         ),
     )
     for option in reversed(options):
@@ -281,6 +282,7 @@ def explain(
     """Rank what the change between two reruns is made of."""
     from hitsduck.comparison import SUMMARY_COLUMNS
 
+    dimensions = _named_expressions(extra)
     with opened_reruns([left, right], options) as opened:
         with busy("explaining"):
             comparison = opened.compare(
@@ -291,7 +293,7 @@ def explain(
                 where=where,
                 columns=SUMMARY_COLUMNS,
             )
-            explanation = comparison.explain(extra=dict(map(_named_expression, extra)), depth=depth)
+            explanation = comparison.explain(extra=dimensions, depth=depth)
         verdict = comparison.verdict(within_px=edge_within)
         names = (comparison.left, comparison.right)
         footer = footer_text(opened, where)
@@ -359,8 +361,13 @@ def _probability(value: float | None) -> str:
     return "<1e-10" if value < 1e-10 else f"{value:.2g}"
 
 
-def _named_expression(text: str) -> tuple[str, str]:
-    name, equals, expression = text.partition("=")
-    if not equals or not name or not expression:
-        raise click.UsageError(f"--extra {text}: give NAME=EXPRESSION")
-    return name, expression
+def _named_expressions(texts: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, expression = text.partition("=")
+        if not equals or not name or not expression:
+            raise click.UsageError(f"--extra {text}: give NAME=EXPRESSION")
+        if name in found:
+            raise click.UsageError(f"--extra {text}: another --extra is called {name} already")
+        found[name] = expression
+    return found
