@@ -18,6 +18,7 @@ from hitsduck.agreement import (
 from hitsduck.crossmatch import match_images
 from hitsduck.errors import InstrumentError, MatchError, RerunNameError
 from hitsduck.evidence import Problems
+from hitsduck.limits import shown
 from hitsduck.sides import Side
 from hitsduck.sky_fit import sky_offsets, visit_offsets
 
@@ -75,7 +76,7 @@ def check_integrity(reruns: Reruns, names: Sequence[str] | None = None) -> Resul
     ----------
     reruns : Reruns
     names : sequence of str, optional
-        Of reruns; all by default.
+        Of reruns, at least one; all by default.
 
     Returns
     -------
@@ -88,13 +89,16 @@ def check_integrity(reruns: Reruns, names: Sequence[str] | None = None) -> Resul
     Raises
     ------
     RerunNameError
-        No rerun of such a name.
+        No rerun of such a name, or none at all is named.
     """
     from hitsduck.results import Result
 
     if names is not None and (isinstance(names, str) or not isinstance(names, Iterable)):
-        raise RerunNameError(f"names is {names!r}; a list of reruns is wanted, [...]")
-    asked = list(dict.fromkeys(reruns.names if names is None else names))
+        raise RerunNameError(f"names is {shown(names)}; a list of reruns is wanted, [...]")
+    named = reruns.names if names is None else [reruns.attached(name).name for name in names]
+    if names is not None and not named:
+        raise RerunNameError("the list of names is empty; name a rerun, or leave it out for all")
+    asked = list(dict.fromkeys(named))
     findings: dict[str, dict[str, Finding]] = {}
     kept: dict[str, dict[str, Kept]] = {check: {} for check in CHECKS_BETWEEN}
     for name in asked:

@@ -24,6 +24,7 @@ from hitsduck.errors import (
     SchemaError,
 )
 from hitsduck.large import compare_sides
+from hitsduck.limits import shown
 from hitsduck.matching import Rule
 from hitsduck.results import frame_html
 from hitsduck.sides import Side
@@ -269,7 +270,7 @@ def series(
     Raises
     ------
     RerunNameError
-        Fewer than two reruns, or no rerun of such a name.
+        Fewer than two reruns, no rerun of such a name, or one that is named twice.
     QueryError
         An unknown order, or a file does not record when it was processed.
     """
@@ -330,19 +331,21 @@ def _at_least_two(reruns: Reruns, names: Sequence[str] | None = None) -> list[st
 
 
 def _ordered(reruns: Reruns, order: str | Sequence[str]) -> list[str]:
-    if order == "opening":
+    if isinstance(order, str) and order == "opening":
         return _at_least_two(reruns)
-    if order == "time":
+    if isinstance(order, str) and order == "time":
         names = _at_least_two(reruns)
         times = {name: _processed(reruns, name) for name in names}
         return sorted(names, key=lambda name: times[name])
-    if isinstance(order, str) or not isinstance(order, Iterable):
+    if isinstance(order, str | set | frozenset) or not isinstance(order, Iterable):
         raise QueryError(
-            f"the order is {order!r}; it is one of {', '.join(ORDERS)}, or a list of names"
+            f"the order is {shown(order)}; it is one of {', '.join(ORDERS)}, or a list of names"
         )
-    for name in order:
-        reruns.attached(name)
-    return _at_least_two(reruns, order)
+    named = [reruns.attached(name).name for name in order]
+    for place, name in enumerate(named):
+        if name in named[:place]:
+            raise RerunNameError(f"the order names {name!r} twice; name each rerun once")
+    return _at_least_two(reruns, named)
 
 
 def _processed(reruns: Reruns, name: str) -> float:

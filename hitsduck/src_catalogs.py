@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from hitsduck.errors import QueryError, SameFileWarning
+from hitsduck.limits import shown
+from hitsduck.lookup import whole_number
 from hitsduck.results import frame_html
 
 if TYPE_CHECKING:
@@ -190,12 +192,17 @@ def src_counts(reruns: Reruns, *, images: Sequence[Image] | None = None) -> SrcC
     ----------
     reruns : Reruns
     images : sequence of (visit, detector), optional
-        Only these; by default every image of which a rerun has a catalogue.
+        Only these, at least one; by default every image of which a rerun has a catalogue.
 
     Returns
     -------
     SrcCounts
         A file that is missing or damaged is in it with its status.
+
+    Raises
+    ------
+    QueryError
+        `images` is empty, or no list of pairs of whole numbers.
 
     Warns
     -----
@@ -225,12 +232,7 @@ def count_src_files(
     found = {name: _find(folder) for name, folder in folders.items()}
     wanted = sorted({image for paths in found.values() for image in paths})
     if images is not None:
-        try:
-            wanted = sorted({(int(visit), int(detector)) for visit, detector in images})
-        except (TypeError, ValueError) as error:
-            raise QueryError(
-                f"images is {images!r}; pairs of visit and detector are wanted"
-            ) from error
+        wanted = _wanted(images)
     files = {
         image: {
             name: read_src_file(found[name].get(image, _expected(folders[name], image)))
@@ -241,6 +243,23 @@ def count_src_files(
     counts = SrcCounts(tuple(folders), folders, files)
     _warn_of_same_files(counts)
     return counts
+
+
+def _wanted(images: Sequence[Image]) -> list[Image]:
+    """Return the images that are asked for, sorted."""
+    pairs = "give pairs of visit and detector, images=[(410985, 47)]"
+    try:
+        wanted = sorted(
+            {
+                (whole_number(visit, "visit"), whole_number(detector, "detector"))
+                for visit, detector in images
+            }
+        )
+    except (TypeError, ValueError, QueryError) as error:
+        raise QueryError(f"images is {shown(images)}; {pairs}") from error
+    if not wanted:
+        raise QueryError(f"the list of images is empty; {pairs}, or leave it out for every image")
+    return wanted
 
 
 def _find(folder: Path) -> dict[Image, Path]:

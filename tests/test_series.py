@@ -78,6 +78,12 @@ def test_the_order_is_that_of_opening_of_processing_or_as_said(reruns: hitsduck.
         steps(order="weekly")
     with pytest.raises(RerunNameError, match="Aug"):
         steps(order=["Jun", "Aug"])
+    assert steps(order=iter(["Jun", "Apr"])) == [("Jun", "Apr")]
+    for twice in (["Apr", "Apr"], ["May", "Apr", "Jun", "Apr"]):
+        with pytest.raises(RerunNameError, match="names 'Apr' twice"):
+            steps(order=twice)
+    with pytest.raises(QueryError, match="opening, time"):
+        steps(order={"Apr", "Jun"})  # a set is in no order
 
 
 def test_a_file_that_records_no_processing_time_cannot_be_ordered_by_it(tmp_path: Path):

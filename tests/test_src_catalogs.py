@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from apdb_files import make_apdb
 from astropy.io import fits
 
 import hitsduck
-from hitsduck.errors import SameFileWarning
+from hitsduck.errors import QueryError, SameFileWarning
 from hitsduck.simulator import simulate
 from hitsduck.src_catalogs import count_src_files, read_src_file
 
@@ -73,6 +74,20 @@ def test_images_can_be_named_whether_they_are_there_or_not(tmp_path: Path):
     found = count_src_files({"old": tmp_path / "old"}, images=SEED_IMAGES)
     assert [row["status"]["old"] for row in found.rows()] == ["ok", "missing", "missing"]
     assert found.rows()[1]["path"]["old"].endswith("0410987/src/src-0410987_51.fits")
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ([], "the list of images is empty; give pairs of visit and detector"),
+        ((410985, 47), r"images is \(410985, 47\); give pairs"),
+        ([(410985, 47.5)], "47.5"),
+        ([(410985,)], r"images=\[\(410985, 47\)\]"),
+    ],
+)
+def test_images_that_are_no_pairs_are_refused(tmp_path: Path, images: Any, words: str):
+    with pytest.raises(QueryError, match=words):
+        count_src_files({"old": tmp_path}, images=images)
 
 
 @pytest.mark.parametrize("how", ["path", "hard link", "soft link", "linked folder"])
