@@ -10,6 +10,7 @@ import polars as pl
 
 from hitsduck.crossmatch import match_sky
 from hitsduck.errors import MatchError
+from hitsduck.limits import shown
 from hitsduck.listing import checked_columns
 from hitsduck.outside_tables import Positions, read_positions
 from hitsduck.results import frame_html
@@ -168,9 +169,10 @@ def match_catalog(
     MatchError
         The table cannot be read, or holds no such columns.
     """
-    if of not in _KINDS:
-        raise MatchError(f"of is {of!r}; it is one of {', '.join(_KINDS)}")
-    catalog = read_positions(table, ra=ra, dec=dec, unit=unit, keep=checked_columns(keep))
+    if of not in tuple(_KINDS):
+        raise MatchError(f"of is {shown(of)}; it is one of {', '.join(_KINDS)}")
+    kept = tuple(dict.fromkeys(checked_columns(keep, "keep")))
+    catalog = read_positions(table, ra=ra, dec=dec, unit=unit, keep=kept)
     own = sorted(_OWN_COLUMNS & set(catalog.frame.columns))
     if own:
         raise MatchError(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from hitsduck.errors import MatchError
+from hitsduck.limits import shown
 
 Floats = npt.NDArray[np.float64]
 
@@ -116,10 +117,12 @@ def read_positions(
     missing = [column for column in keep if column not in columns]
     if missing:
         raise MatchError(f"{name} has no column {', '.join(missing)}; {_listed(columns)}")
-    units = (unit, unit) if isinstance(unit, str) or unit is None else tuple(unit)
-    for given in units:
-        if given is not None and given not in _UNITS:
-            raise MatchError(f"unit is {given!r}; it is one of {', '.join(_UNITS)}")
+    units = (unit, unit) if isinstance(unit, str) or unit is None else unit
+    is_pair = isinstance(units, Sequence) and len(units) == 2
+    if not is_pair or any(given not in (None, *_UNITS) for given in units):
+        raise MatchError(
+            f"unit is {shown(unit)}; it is one of {', '.join(_UNITS)}, or a pair of these"
+        )
     values = [
         _degrees(source[column], stated, is_ra, f"{name}: column {column}")
         for column, stated, is_ra in zip(pair, units, (True, False), strict=True)
@@ -131,6 +134,12 @@ def read_positions(
             "catalog_dec_deg": values[1],
         }
     ).with_columns(pl.col("catalog_ra_deg", "catalog_dec_deg").fill_nan(None))
+    own = [column for column in keep if column in frame.columns]
+    if own:
+        raise MatchError(
+            f"{name}: column {', '.join(own)} cannot be kept: the result has its own of this name; "
+            "rename it in the catalogue"
+        )
     kept = [_series(source[column], column) for column in keep]
     return Positions(name, *pair, frame.with_columns(kept))
 
@@ -209,6 +218,9 @@ def _listed(columns: Sequence[str]) -> str:
 def _position_columns(
     columns: Sequence[str], ra: str | None, dec: str | None, name: str
 ) -> tuple[str, str]:
+    wrong = [column for column in (ra, dec) if column is not None and not isinstance(column, str)]
+    if wrong:
+        raise MatchError(f"{name}: {shown(wrong[0])} is no name of a column; {_listed(columns)}")
     if ra is not None and dec is not None:
         missing = [column for column in (ra, dec) if column not in columns]
         if missing:

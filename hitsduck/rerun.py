@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hitsduck.attaching import AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.errors import QueryError
+from hitsduck.limits import check_truth
 from hitsduck.lookup import selected_columns, whole_number
 from hitsduck.results import Result, plain_value
 
@@ -83,6 +84,7 @@ class Rerun:
         QueryError
             A column does not exist, or a visit, detector or band is none.
         """
+        check_truth("good", good)
         filters = {"visit": visit, "detector": detector, "band": band}
         return self._select("dia_source", columns, filters, good, where)
 
@@ -109,6 +111,7 @@ class Rerun:
         Result
             One row per diaObject; row order is not guaranteed.
         """
+        check_truth("good", good)
         view = "good_dia_object" if good else "dia_object"
         return self._select(view, columns, {}, False, where)
 

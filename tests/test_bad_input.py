@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 from apdb_files import make_apdb
 
@@ -504,6 +505,8 @@ def test_an_option_of_another_type_is_named_with_its_value(tmp_path: Path, optio
 
 
 def test_a_question_of_another_type_is_one_line(tmp_path: Path):
+    catalog = pl.DataFrame({"ra": [150.0], "dec": [2.0]})
+    expression = pl.col("x") > 5
     with hitsduck.open_reruns({"A": apdb(tmp_path / "a.db")}) as reruns:
         comparison = reruns.compare("A", "A")
         for question, value in (
@@ -525,11 +528,26 @@ def test_a_question_of_another_type_is_one_line(tmp_path: Path):
             (lambda images: reruns.src_counts(images=images), 5),
             (lambda where: reruns.counts(where=where), 5),
             (lambda within: comparison.edges(within_px=within), "near"),
+            (lambda extra: comparison.explain(extra=extra), "abc"),
+            (lambda extra: comparison.explain(extra=extra), ["band"]),
+            (lambda name: comparison.explain(extra={name: "psf_snr > 9"}), 1),
+            (lambda name: comparison.explain(extra={name: "psf_snr > 9"}), "row"),
+            (lambda name: comparison.explain(extra={name: expression}), "visit"),
+            (lambda alpha: comparison.explain(alpha=alpha), "a"),
+            (comparison.write, 5),
+            (lambda name: reruns.integrity([name]), ["A"]),
+            (lambda good: reruns.compare("A", "A", good=good), None),
+            (lambda good: reruns["A"].sources(good=good), "no"),
+            (lambda good: reruns["A"].objects(good=good), None),
+            (lambda of: reruns.match_catalog(catalog, of=of), ["objects"]),
+            (lambda keep: reruns.match_catalog(catalog, keep=keep), 5),
         ):
             with pytest.raises(HitsduckError) as caught:
                 question(value)
             assert str(value) in str(caught.value)
             assert "\n" not in str(caught.value)
+        with pytest.raises(HitsduckError, match="list of names is empty"):
+            reruns.integrity([])  # nothing looked at is no clean bill
 
 
 def test_a_bad_cell_hurts_only_the_questions_that_read_it(tmp_path: Path):

@@ -136,6 +136,9 @@ def test_columns_of_position_are_guessed_from_their_names(
     assert (found.ra_column, found.dec_column) == expected
 
 
+PLAIN = pl.DataFrame({"ra": [1.0], "dec": [2.0]})
+
+
 def test_what_cannot_be_read_is_told_in_one_line(tmp_path: Path):
     broken = tmp_path / "a.fits"
     broken.write_bytes(b"no table at all")
@@ -143,13 +146,17 @@ def test_what_cannot_be_read_is_told_in_one_line(tmp_path: Path):
         (tmp_path / "nothing.fits", {}, "no such file"),
         (broken, {}, "cannot be read as fits"),
         (pl.DataFrame({"u": [1.0], "v": [2.0]}), {}, "which columns hold right ascension"),
-        (pl.DataFrame({"ra": [1.0], "dec": [2.0]}), {"ra": "ra"}, "both ra= and dec="),
-        (pl.DataFrame({"ra": [1.0], "dec": [2.0]}), {"ra": "x", "dec": "dec"}, "no column x"),
-        (pl.DataFrame({"ra": [1.0], "dec": [2.0]}), {"keep": ["x"]}, "no column x"),
-        (pl.DataFrame({"ra": [1.0], "dec": [2.0]}), {"unit": "gon"}, "deg, rad, hourangle"),
+        (PLAIN, {"ra": "ra"}, "both ra= and dec="),
+        (PLAIN, {"ra": "x", "dec": "dec"}, "no column x"),
+        (PLAIN, {"keep": ["x"]}, "no column x"),
+        (PLAIN, {"unit": "gon"}, "deg, rad, hourangle"),
         (pl.DataFrame({"ra": ["north"], "dec": ["1"]}), {}, "column ra holds no angles"),
         (Table({"ra": [1.0] * u.m, "dec": [2.0] * u.deg}), {}, "column ra holds no angles"),
         ([1, 2], {}, "not list"),
+        (PLAIN, {"ra": 5, "dec": "dec"}, "5 is no name of a column"),
+        (PLAIN, {"unit": 5}, "unit is 5"),
+        (PLAIN, {"unit": ("deg",)}, r"unit is \('deg',\)"),
+        (PLAIN.with_columns(catalog_row=1), {"keep": ["catalog_row"]}, "cannot be kept"),
     ]
     unknown = tmp_path / "a.dat"
     unknown.write_text("1 2", encoding="utf-8")
