@@ -38,7 +38,7 @@ NAMES = ("Apr2020", "May2020", "Jun2020")
 #: What a short run holds; the sources of its comparison, as a part of HiTS2015's.
 SHORT = ("counts", "columns", "compare", "sky 0.25")
 SHORT_SCALE = 0.25
-MILLIONS = (0.25, 0.67, 2.0)
+MILLIONS = (0.25, 0.67, 2.0, 10.0)
 GROWTH = "growth"
 
 

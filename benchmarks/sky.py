@@ -12,15 +12,17 @@ import json, sys, time
 import numpy as np
 n = int(sys.argv[1])
 rng = np.random.default_rng(1)
-# Over 3 square degrees, and again with 0.2 arcsec of noise, in another order.
-ra, dec = 150 + (rng.random(n) - 0.5) * 3**0.5, 2 + (rng.random(n) - 0.5) * 3**0.5
+# Over 3 square degrees, from 2 million on over more; again with 0.2 arcsec of noise, in
+# another order.
+side = max(3.0, 1.5e-6 * n) ** 0.5
+ra, dec = 150 + (rng.random(n) - 0.5) * side, 2 + (rng.random(n) - 0.5) * side
 order = rng.permutation(n)
 ra2 = ra[order] + rng.normal(0, 0.2 / 3600, n)
 dec2 = dec[order] + rng.normal(0, 0.2 / 3600, n)
 """
 
 HITSDUCK = f"""{_CATALOGUES}
-import astropy.coordinates, astropy.units, cdshealpix.nested
+import astropy.coordinates, astropy.units, cdshealpix.nested, numpy.ma
 import polars as pl
 from hitsduck.crossmatch import match_sky
 left = pl.DataFrame({{"diaObjectId": np.arange(n), "ra": ra, "dec": dec}})

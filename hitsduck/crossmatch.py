@@ -261,7 +261,7 @@ class _Side:
 
     position: tuple[Floats, Floats]
     image: Indices | None
-    row: Indices
+    row: Indices | None
     ids: pl.Series | None
     n_unusable: int
 
@@ -419,14 +419,15 @@ def _read(frame: pl.DataFrame, columns: _Columns, unit: Unit, image: pl.Series |
     if image is not None:
         is_usable &= image.is_not_null()
         is_shared = is_usable & (image >= 0)
-    row = is_shared.arg_true()
-    if row.len() < table.height:
-        table = table[row]
-        image = None if image is None else image.gather(row)
+    row = None
+    if not is_shared.all():
+        row = np.flatnonzero(is_shared.to_numpy())
+        table = table.filter(is_shared)
+        image = None if image is None else image.filter(is_shared)
     return _Side(
         position=(table["first"].to_numpy(), table["second"].to_numpy()),
         image=None if image is None else image.to_numpy(),
-        row=row.to_numpy().astype(np.int64),
+        row=row,
         ids=None if columns.id is None else frame[columns.id],
         n_unusable=frame.height - int(is_usable.sum()),
     )
@@ -440,6 +441,18 @@ def _axes(unit: Unit, first: Floats, second: Floats) -> Floats:
     axes *= _GRAIN
     axes += 0.0  # turns -0.0 into 0.0
     return axes
+
+
+def _separation(distance2: Floats, unit: Unit, radius: float) -> Floats:
+    """Turn squared distances, in place, into separations of `radius` at most."""
+    separation = np.sqrt(distance2, out=distance2)
+    if unit == "arcsec":
+        separation /= 2.0
+        np.arcsin(separation, out=separation)
+        separation *= 2.0
+        np.degrees(separation, out=separation)
+        separation *= 3600.0
+    return np.minimum(separation, radius, out=separation)
 
 
 def _match(
@@ -458,7 +471,6 @@ def _match(
         reach = 2.0 * np.sin(np.radians(reach / 3600.0) / 2.0)
     if how == "all":
         rows, others, distance2 = all_rows(left, right, parts, reach=reach)
-        left_row = left.frame_rows(rows)
         is_ambiguous = (np.bincount(rows)[rows] > 1) | (np.bincount(others)[others] > 1)
     else:
         of_left, of_right = nearest_rows(left, right, parts, reach=reach)
@@ -467,22 +479,18 @@ def _match(
             rows = of_right.partner[others]
             distance2 = of_right.distance2[others]
         else:
-            rows = np.flatnonzero(of_left.partner >= 0)
+            rows = left.slots_by_row()
+            rows = rows[of_left.partner[rows] >= 0]
             if how == "mutual":
                 rows = rows[of_right.partner[of_left.partner[rows]] == rows]
             others = of_left.partner[rows]
             distance2 = of_left.distance2[rows]
-        left_row, order = sort_with_order(left.frame_rows(rows))
-        rows, others, distance2 = rows[order], others[order], distance2[order]
         is_ambiguous = of_left.has_others[rows] | of_right.has_others[others]
-    separation = np.sqrt(distance2)
-    if unit == "arcsec":
-        separation = np.degrees(2.0 * np.arcsin(separation / 2.0)) * 3600.0
     pairs = pl.DataFrame(
         {
-            "left_index": left_row.astype(np.uint32),
+            "left_index": left.frame_rows(rows).astype(np.uint32),
             "right_index": right.frame_rows(others).astype(np.uint32),
-            f"sep_{unit}": np.minimum(separation, radius),
+            f"sep_{unit}": _separation(distance2, unit, radius),
             "is_ambiguous": is_ambiguous,
         }
     )

@@ -50,7 +50,7 @@ class Catalog:
     image
         Number of each row's image, from 0 on, shape (n,); None if all are in one.
     row
-        Row numbers in the frame, shape (n,).
+        Row numbers in the frame, ascending, shape (n,); None if all of its rows are there.
     ids
         Ids of all rows of the frame, to break ties; None for the order of rows.
     order
@@ -62,7 +62,7 @@ class Catalog:
     second: Floats
     to_axes: Callable[[Floats, Floats], Floats]
     image: Indices | None
-    row: Indices
+    row: Indices | None
     ids: pl.Series | None
     order: Indices
 
@@ -74,7 +74,14 @@ class Catalog:
 
     def frame_rows(self, slots: Indices) -> Indices:
         """Give the row numbers in the frame of some rows."""
-        return self.row[self.order[slots]]
+        rows = self.order[slots]
+        return rows if self.row is None else self.row[rows]
+
+    def slots_by_row(self) -> Indices:
+        """Give the slots of all rows, in the order of the frame."""
+        slots = np.empty_like(self.order)
+        slots[self.order] = np.arange(self.order.size)
+        return slots
 
     def id_ranks(self, slots: Indices) -> Indices:
         """Rank the ids of some rows; equal ids have equal ranks."""
