@@ -38,7 +38,7 @@ _LARGEST_PX = 1e7
 _ROUNDING = 1e-9
 # Rows of both sides that are matched in one go, unless one image or cell has more. Rows at
 # the rim of a part of the sky are in its neighbours too; no row is in two parts of images.
-_SKY_PART_ROWS = 1 << 19
+_SKY_PART_ROWS = 1 << 18
 _IMAGE_PART_ROWS = 1 << 16
 _MAX_NAMES_SHOWN = 30
 

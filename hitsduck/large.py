@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import polars as pl
 
@@ -64,25 +64,7 @@ _SUMS = (
     "n_ambiguous",
 )
 _NAMES = ("left", "right")
-#: Such sources are on no image: they are counted and no more.
-_NO_VISIT = "visit is null"
 _Found = TypeVar("_Found")
-
-
-class _WithinVisits:
-    """Reruns of which only the sources of some visits are seen, or those without a visit."""
-
-    def __init__(self, reruns: Reruns, visits: tuple[int, int] | None) -> None:
-        self._reruns = reruns
-        self._visits = visits
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_reruns"], name)
-
-    def scope(self, name: str, view: str, where: str | None = None) -> str:
-        if self._visits is None:
-            where = _NO_VISIT if where is None else f"{_NO_VISIT} and (\n{where}\n)"
-        return self._reruns.scope(name, view, where, visits=self._visits)
 
 
 @dataclass(frozen=True)
@@ -152,7 +134,7 @@ class LargeComparison(Comparison):
     def _each(self, ask: Callable[[Comparison], _Found]) -> Iterator[_Found]:
         """Compare the visits, group by group; give what `ask` finds in each."""
         for visits in self._visits:
-            within = cast("Reruns", _WithinVisits(self._reruns, visits))
+            within = self._reruns.of_visits(visits)
             try:
                 left = Side(within, self.left, self.where)
                 right = left if self.right == self.left else Side(within, self.right, self.where)
@@ -243,14 +225,12 @@ class LargeComparison(Comparison):
         return ObjectLinks.together(list(found)).turnover()
 
     def write(self, folder: str | os.PathLike[str], *, form: str = "parquet") -> dict[str, Path]:
-        """Write the three lists, in order of visit.
-
-        See `Comparison.write`, which puts the most significant sources first.
-        """
-        with listing.Lists(folder, form=form) as lists:
+        """Write the three lists; see `Comparison.write`. The folder's disk holds them twice."""
+        limit = self._reruns.settings["memory_limit"]
+        with listing.Lists(folder, form=form, memory_limit=limit) as lists:
             for _ in self._each(lambda part: lists.add(part._lists())):
                 pass
-            return lists.paths
+        return lists.paths
 
     # -- what needs all sources at once ----------------------------------------
 

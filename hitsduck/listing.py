@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -10,10 +12,11 @@ from typing import TYPE_CHECKING, Self
 import polars as pl
 
 from hitsduck import suggestions
+from hitsduck.connection import Connection
 from hitsduck.errors import OutputError, QueryError, RerunNameError
 from hitsduck.limits import shown
 from hitsduck.pairing import COUNTS
-from hitsduck.quoting import quote_identifier
+from hitsduck.quoting import quote_identifier, quote_text
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
     from hitsduck.sides import Side
 
 _FORMS = ("parquet", "csv")
+#: What the sort of a list holds in memory where the user sets no limit.
+_SORT_MEMORY = "2GB"
+#: Rows that then come back at once.
+_SORTED_AT_ONCE = 1_000_000
 
 
 def values_of(side: Side, key: str | pl.Expr) -> pl.Series:
@@ -142,34 +149,37 @@ def write_lists(
     target = _made(folder)
     written = {}
     for name, frame in lists.items():
-        snr = "psf_snr" if "psf_snr" in frame.columns else "psf_snr_right"
-        ids = [column for column in frame.columns if column.startswith("diaSourceId")]
+        snr, ids = _order(frame.columns)
         ordered = frame.sort(
             pl.col(snr).fill_nan(None),
             *ids,
             descending=[True, *[False] * len(ids)],
             nulls_last=True,
         )
-        path = target / f"{name}.{form}"
-        partial = path.with_suffix(f".{form}.part")
-        if form == "parquet":
-            ordered.write_parquet(partial)
-        else:
-            _as_text(ordered).write_csv(partial, quote_style="non_numeric")
-        _put(partial, path)
-        written[name] = path
+        written[name] = target / f"{name}.{form}"
+        with _Writer(written[name], form) as writer:
+            writer.add(ordered)
     return written
 
 
-class Lists:
-    """Lists of sources that are written part by part; a context manager.
+def _order(columns: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the column by which a list falls, and those by which equals rise."""
+    snr = "psf_snr" if "psf_snr" in columns else "psf_snr_right"
+    return snr, [column for column in columns if column.startswith("diaSourceId")]
 
-    Nothing bears the names of the lists before all is written.
+
+class Lists:
+    """Lists of sources too large to hold, added part by part; a context manager.
+
+    At the end each is sorted as `write_lists` sorts, on disk where it takes more than the
+    memory there is. Nothing bears the names of the lists before all is written.
 
     Parameters
     ----------
     folder : path-like
     form : {"parquet", "csv"}
+    memory_limit : str, optional
+        What a sort may hold, ``"2GB"`` by default.
 
     Raises
     ------
@@ -179,39 +189,69 @@ class Lists:
         The folder cannot be made, or is no path.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, form: str = "parquet") -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        form: str = "parquet",
+        memory_limit: str | None = None,
+    ) -> None:
         _check_form(form)
         self._folder, self._form = _made(folder), form
+        self._memory_limit = memory_limit or _SORT_MEMORY
+        self._parts = Path(tempfile.mkdtemp(prefix=".hitsduck_lists_", dir=self._folder))
         self._writers: dict[str, _Writer] = {}
+        #: The file of each list, when all is written.
+        self.paths: dict[str, Path] = {}
 
     def add(self, lists: Mapping[str, pl.DataFrame]) -> None:
         """Append to each list."""
         for name, frame in lists.items():
             if name not in self._writers:
-                self._writers[name] = _Writer(self._folder / f"{name}.{self._form}", self._form)
+                self._writers[name] = _Writer(self._parts / name, "parquet")
             self._writers[name].add(frame)
-
-    @property
-    def paths(self) -> dict[str, Path]:
-        """The file of each list."""
-        return {name: writer.path for name, writer in self._writers.items()}
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Give the files their names; after an error remove what was written."""
-        for writer in self._writers.values():
-            writer.finish(is_whole=kind is None)
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """Sort and name the lists; after an error leave nothing."""
+        try:
+            for writer in self._writers.values():
+                writer.__exit__(kind, *error)
+            if kind is None:
+                self.paths = {name: self._sorted(name) for name in self._writers}
+        finally:
+            shutil.rmtree(self._parts, ignore_errors=True)
+
+    def _sorted(self, name: str) -> Path:
+        path = self._folder / f"{name}.{self._form}"
+        connection = Connection(memory_limit=self._memory_limit, temp_directory=self._parts)
+        try:
+            part = f"read_parquet({quote_text(self._parts / name)})"
+            columns = [row[0] for row in connection.execute(f"describe from {part}").fetchall()]
+            snr, ids = _order(columns)
+            terms = [f"nullif({quote_identifier(snr)}, 'nan'::double) desc nulls last"]
+            terms += [quote_identifier(column) for column in ids]
+            reader = connection.execute(
+                f"select * from {part} order by {', '.join(terms)}"
+            ).to_arrow_reader(_SORTED_AT_ONCE)
+            with _Writer(path, self._form) as writer:
+                writer.add(pl.DataFrame(reader.schema.empty_table()))
+                for batch in reader:
+                    writer.add(pl.DataFrame(batch))
+        finally:
+            connection.close()
+        return path
 
 
 class _Writer:
-    """One file that grows by frames."""
+    """One file that grows by frames, and bears its name when it is whole."""
 
     def __init__(self, path: Path, form: str) -> None:
-        self.path, self._form = path, form
-        self._partial = path.with_suffix(f".{form}.part")
+        self._path, self._form = path, form
+        self._partial = path.with_name(f"{path.name}.part")
         self._parquet: pq.ParquetWriter | None = None
         self._has_rows = False
 
@@ -230,11 +270,14 @@ class _Writer:
             )
         self._has_rows = True
 
-    def finish(self, *, is_whole: bool) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._parquet is not None:
             self._parquet.close()
-        if is_whole:
-            _put(self._partial, self.path)
+        if kind is None:
+            _put(self._partial, self._path)
         else:
             self._partial.unlink(missing_ok=True)
 

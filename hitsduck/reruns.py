@@ -54,6 +54,8 @@ OWN_PREFIX = "hitsduck_"
 COMPARISON_TABLES = ("matched", "left_only", "right_only")
 #: Views of images and forced sources, which no condition on sources changes.
 _NOT_OF_SOURCES = ("dia_forced_source", "processing_summary", "image")
+#: Such sources are on no image.
+_NO_VISIT = "visit is null"
 #: Rerun, condition on its sources, first and last visit.
 _ScopeKey = tuple[str, str | None, tuple[int, int] | None]
 
@@ -91,7 +93,8 @@ class Reruns:
         self._makers: dict[str, ViewMaker] = {}
         self._unions: set[str] = set()
         self._lock = threading.RLock()
-        self._settings: storing.Settings = {
+        #: The engine's settings as the user gave them.
+        self.settings: storing.Settings = {
             "threads": threads,
             "memory_limit": memory_limit,
             "temp_directory": temp_directory,
@@ -267,7 +270,7 @@ class Reruns:
             columns=columns,
             overwrite=overwrite,
             progress=progress,
-            **self._settings,
+            **self.settings,
         )
 
     def rewrite_workspace(
@@ -299,7 +302,7 @@ class Reruns:
             columns=columns,
             overwrite=True,
             progress=progress,
-            **self._settings,
+            **self.settings,
         )
 
     def export(
@@ -334,7 +337,7 @@ class Reruns:
             columns=columns,
             overwrite=overwrite,
             progress=progress,
-            **self._settings,
+            **self.settings,
         )
 
     @property
@@ -345,7 +348,7 @@ class Reruns:
     @property
     def memory_limit_bytes(self) -> int | None:
         """The limit of memory that the user has set; None without one."""
-        limited = self._settings["memory_limit"] is not None
+        limited = self.settings["memory_limit"] is not None
         return self.connection.memory_limit_bytes() if limited else None
 
     def attached(self, name: str) -> AttachedRerun:
@@ -496,6 +499,16 @@ class Reruns:
             schema_name, maker = self._scope(name, where, visits)
             maker.ensure(view)
         return f"{quote_identifier(schema_name)}.{quote_identifier(view)}"
+
+    def of_visits(self, visits: tuple[int, int] | None) -> Reruns:
+        """Return the same reruns, of which only the sources of some visits are seen.
+
+        Parameters
+        ----------
+        visits : tuple of int or None
+            First and last; None for the sources without a visit. `leave_visits` when done.
+        """
+        return _OfVisits(self, visits)
 
     def leave_visits(self, visits: tuple[int, int]) -> None:
         """Forget the views that `scope` made for some visits."""
@@ -716,3 +729,51 @@ class Reruns:
             if name not in self._lookups:
                 self._lookups[name] = Lookup(self.connection, self.attached(name))
             return self._lookups[name]
+
+
+class StandIn(Reruns):
+    """The same reruns, seen otherwise: what a subclass does not say, `original` answers.
+
+    Closing it does nothing, for the reruns belong to another.
+
+    Parameters
+    ----------
+    stands_for : Reruns
+        Or another stand-in.
+    """
+
+    def __init__(self, stands_for: Reruns) -> None:
+        self._stands_for = stands_for
+
+    @property
+    def original(self) -> Reruns:
+        """The reruns that were opened."""
+        return self._stands_for.original
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the reruns themselves hold."""
+        return getattr(self.__dict__["_stands_for"], name)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _OfVisits(StandIn):
+    """Reruns of which only the sources of some visits are seen, or those without a visit."""
+
+    def __init__(self, stands_for: Reruns, visits: tuple[int, int] | None) -> None:
+        super().__init__(stands_for)
+        self._visits = visits
+
+    def scope(
+        self,
+        name: str,
+        view: str,
+        where: str | None = None,
+        *,
+        visits: tuple[int, int] | None = None,
+    ) -> str:
+        assert visits is None, "visits of visits"
+        if self._visits is None:
+            where = _NO_VISIT if where is None else f"{_NO_VISIT} and (\n{where}\n)"
+        return self._stands_for.scope(name, view, where, visits=self._visits)

@@ -91,8 +91,7 @@ def _pair_options(command: Command) -> Command:
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the lists matched, left_only and right_only, strongest sources first (of "
-    "reruns compared visit by visit in order of visit).",
+    help="Folder for the lists matched, left_only and right_only, strongest sources first.",
 )
 @click.option(
     "--format", "form", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hitsduck.chartdata.keeping import is_kept, keep, relation
-from hitsduck.reruns import Reruns
+from hitsduck.reruns import Reruns, StandIn
 from hitsduck.results import Result
 
 
-class InMemory(Reruns):
+class InMemory(StandIn):
     """The same reruns, whose views read from memory what has been read already.
 
-    So comparisons, counts and checks ask the files no second time. Made by
-    `in_memory`; closing it does nothing, for the reruns belong to another.
+    So comparisons, counts and checks ask the files no second time. Made by `in_memory`.
     """
 
     def __init__(self, original: Reruns) -> None:
-        self._original = original
+        super().__init__(original)
         self._counts: dict[str | None, Result] = {}
-
-    @property
-    def original(self) -> Reruns:
-        """The reruns that it stands for."""
-        return self._original
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what the reruns themselves hold."""
-        return getattr(self.__dict__["_original"], name)
 
     def scope(
         self,
@@ -39,7 +27,7 @@ class InMemory(Reruns):
     ) -> str:
         """Return one rerun's view as SQL, over its kept sources where there are any."""
         if visits is not None or not is_kept(self, name, where):
-            return self._original.scope(name, view, where, visits=visits)
+            return self.original.scope(name, view, where, visits=visits)
         return relation(self, name, view, where)
 
     def counts(self, *, where: str | None = None) -> Result:
@@ -47,9 +35,6 @@ class InMemory(Reruns):
         if where not in self._counts:
             self._counts[where] = super().counts(where=where)
         return self._counts[where]
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 def in_memory(reruns: Reruns, where: str | None = None) -> InMemory:
