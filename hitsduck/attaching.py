@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hitsduck import schema
 from hitsduck.cameras import Camera
-from hitsduck.columnar import ColumnarRerun, RerunFile
+from hitsduck.columnar import ColumnarRerun, Look, RerunFile
 from hitsduck.connection import Connection
 from hitsduck.detection import (
     Instrument,
@@ -22,6 +23,8 @@ from hitsduck.detection import (
 from hitsduck.errors import FlagError, FlagWarning, StaleWarning
 from hitsduck.quoting import quote_identifier, quote_text
 
+#: What the names of our own schemas and catalogues begin with.
+OWN_PREFIX = "hitsduck_"
 #: The schema of the views over all reruns.
 ALL_RERUNS = "all_reruns"
 #: Views that Python writes from schema data -> the APDB table behind each.
@@ -40,7 +43,10 @@ class AttachedRerun:
     Attributes
     ----------
     name, catalog : str
-        The user's name, and DuckDB's name for the attached file.
+        The user's name, and DuckDB's name for the attached file, which reruns of one
+        workspace share.
+    number : int
+        Of the rerun, in the order of opening.
     file : ApdbFile or ColumnarRerun
     instrument : Instrument
     moments : Moments
@@ -53,6 +59,7 @@ class AttachedRerun:
 
     name: str
     catalog: str
+    number: int
     file: RerunFile
     instrument: Instrument
     moments: Moments
@@ -80,10 +87,28 @@ class AttachedRerun:
         return self.file.relation(table, self.catalog)
 
 
+def attach_files(connection: Connection, files: Mapping[str, RerunFile]) -> dict[str, str]:
+    """Attach the files of some reruns, each workspace once; return {rerun: catalog}."""
+    catalogs: dict[str, str] = {}
+    of_stores: dict[Path, str] = {}
+    for number, (name, file) in enumerate(files.items()):
+        catalogs[name] = f"{OWN_PREFIX}apdb_{number}"
+        if isinstance(file, ColumnarRerun):
+            first = of_stores.setdefault(file.store, catalogs[name])
+            if first != catalogs[name]:
+                catalogs[name] = first
+                continue
+        statement = file.attach_sql(catalogs[name])
+        if statement is not None:
+            connection.execute(statement)
+    return catalogs
+
+
 def examine(
     name: str,
-    catalog: str,
+    number: int,
     file: RerunFile,
+    look: Look,
     *,
     instrument: str | Camera | None,
     moments: str | None,
@@ -91,6 +116,17 @@ def examine(
     flags: Sequence[str],
 ) -> AttachedRerun:
     """Find out what the views of one rerun have to know.
+
+    Parameters
+    ----------
+    name : str
+    number : int
+        In the order of opening.
+    file : ApdbFile or ColumnarRerun
+    look : Look
+        Where the file is attached.
+    instrument, moments, flag_set, flags
+        As for `hitsduck.open_reruns`.
 
     Raises
     ------
@@ -119,10 +155,12 @@ def examine(
             StaleWarning,
             stacklevel=2,
         )
-    with file.reading() as connection:
-        found = detect_instrument(file, connection, rerun=name, stated=instrument)
-        unit = detect_moments(file, connection, candidates=found.candidates, stated=moments)
-    return AttachedRerun(name, catalog, file, found, unit, flag_set, kept, skipped)
+    # sqlite3 looks with SQLite's indexes, which DuckDB does not use.
+    looking = nullcontext(look) if isinstance(file, ColumnarRerun) else file.reading()
+    with looking as opened:
+        found = detect_instrument(file, opened, rerun=name, stated=instrument)
+        unit = detect_moments(file, opened, candidates=found.candidates, stated=moments)
+    return AttachedRerun(name, look.catalog, number, file, found, unit, flag_set, kept, skipped)
 
 
 def seeing_problem(rerun: AttachedRerun) -> str | None:
@@ -257,7 +295,7 @@ def create_definition_tables(connection: Connection, rerun: AttachedRerun, folde
     for table, rows in _definition_rows(rerun).items():
         types = _TABLE_TYPES[table]
         listed = ", ".join(f"{column}: {quote_text(kind)}" for column, kind in types.items())
-        file = folder / f"{rerun.catalog}-{table}.json"
+        file = folder / f"{rerun.number}-{table}.json"
         file.write_text(json.dumps(rows), encoding="utf-8")
         connection.execute(
             f"create table {table} as select * from read_json({quote_text(file)}, "
@@ -346,14 +384,11 @@ def staged_within_visits(rerun: AttachedRerun, visits: tuple[int, int]) -> str:
     return staged_sql(rerun, "DiaSource", f"(select * from {relation} where {within})")
 
 
-def attach(connection: Connection, rerun: AttachedRerun, folder: Path) -> None:
-    """Attach one rerun's file and create its schema with the definition tables.
+def define(connection: Connection, rerun: AttachedRerun, folder: Path) -> None:
+    """Create one rerun's schema with the definition tables.
 
     The views come when they are first asked for (`ViewMaker`).
     """
-    statement = rerun.file.attach_sql(rerun.catalog)
-    if statement is not None:
-        connection.execute(statement)
     connection.execute(f"create schema if not exists {quote_identifier(rerun.name)}")
     connection.use_schema(rerun.name)
     create_definition_tables(connection, rerun, folder)

@@ -156,6 +156,20 @@ def _metadata(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A connection where a store is attached, and under which name.
+
+    Attributes
+    ----------
+    connection : Connection
+    catalog : str
+    """
+
+    connection: Connection
+    catalog: str
+
+
+@dataclass(frozen=True)
 class ColumnarRerun:
     """One rerun in a store; it answers what `inspection.ApdbFile` answers.
 
@@ -257,19 +271,21 @@ class ColumnarRerun:
         return ".".join(quote_identifier(part) for part in (catalog, self.schema, table))
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Look]:
         """Open the store for a look."""
         with closing(Connection()) as connection:
             statement = self.attach_sql("store")
             if statement is not None:
                 connection.execute(statement)
-            yield connection
+            yield Look(connection, "store")
 
     def count_rows(self) -> dict[str, int]:
         """Return the rows of each table."""
-        with self.reading() as connection:
+        with self.reading() as look:
             return {
-                table: _first(connection, f"select count(*) from {self.relation(table, 'store')}")
+                table: _first(
+                    look.connection, f"select count(*) from {self.relation(table, look.catalog)}"
+                )
                 for table in self.tables
             }
 
@@ -278,23 +294,23 @@ class ColumnarRerun:
         return self.manifest.rows.get(table, 0)
 
     def distinct_or_sample(
-        self, connection: Connection, table: str, columns: Sequence[str]
+        self, look: Look, table: str, columns: Sequence[str]
     ) -> tuple[list[tuple[object, ...]], bool]:
         """Return the distinct values of `columns`, without NULLs; always complete."""
         listed = ", ".join(quote_identifier(column) for column in columns)
         present = " and ".join(f"{quote_identifier(column)} is not null" for column in columns)
-        rows = connection.execute(
-            f"select distinct {listed} from {self.relation(table, 'store')} where {present} "
+        rows = look.connection.execute(
+            f"select distinct {listed} from {self.relation(table, look.catalog)} where {present} "
             "order by all"
         ).fetchall()
         return rows, True
 
     def sample(
-        self, connection: Connection, table: str, columns: Sequence[str]
+        self, look: Look, table: str, columns: Sequence[str]
     ) -> tuple[list[tuple[object, ...]], bool]:
         """Return `columns` of at most `SAMPLE_ROWS` rows, spread over the table."""
         listed = ", ".join(quote_identifier(column) for column in columns)
-        relation = self.relation(table, "store")
+        relation, connection = self.relation(table, look.catalog), look.connection
         n_rows = _first(connection, f"select count(*) from {relation}")
         if n_rows <= SAMPLE_ROWS:
             return connection.execute(f"select {listed} from {relation}").fetchall(), True
@@ -484,8 +500,11 @@ def _of_folder(folder: Path) -> ColumnarRerun:
         raise NotAnApdbError(f"{folder}: {lost[0]} of its manifest is missing; copy it again")
     bare = ColumnarRerun(folder, folder, manifest, {}, None, files, _state(every))
     try:
-        with bare.reading() as connection:
-            tables = {table: _columns(connection, bare.relation(table, "store")) for table in files}
+        with bare.reading() as look:
+            tables = {
+                table: _columns(look.connection, bare.relation(table, look.catalog))
+                for table in files
+            }
     except HitsduckError as error:
         raise NotAnApdbError(f"{folder}: cannot be read ({error}); make it again") from error
     return _complete(replace(bare, tables=tables))

@@ -82,7 +82,7 @@ class Lookup:
         self._connection = connection
         self._rerun = rerun
         self._lock = threading.Lock()
-        self._schema = f"{rerun.catalog}_rows"
+        self._schema = f"{attaching.OWN_PREFIX}rows_{rerun.number}"
         self._create()
 
     def _physical(self, table: str) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hitsduck import columnar, inspection, schema, storing
-from hitsduck.attaching import ALL_RERUNS
+from hitsduck.attaching import ALL_RERUNS, OWN_PREFIX
 from hitsduck.cameras import Camera, get_camera, read_camera
 from hitsduck.connection import Tracer
 from hitsduck.errors import CacheWarning, OutputError, QueryError, RerunNameError
-from hitsduck.reruns import OWN_PREFIX, PathLike, Reruns
+from hitsduck.reruns import PathLike, Reruns
 from hitsduck.storing import Progress
 
 #: Names that DuckDB keeps for itself, and the one of the views over all reruns.

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 
 from hitsduck import attaching, columnar, guard, inspection, storing, suggestions, views
-from hitsduck.attaching import ALL_RERUNS, AttachedRerun
+from hitsduck.attaching import ALL_RERUNS, OWN_PREFIX, AttachedRerun
 from hitsduck.cameras import Camera
+from hitsduck.columnar import Look
 from hitsduck.complaints import explained
 from hitsduck.connection import Connection, Parameters, Tracer, translated
 from hitsduck.errors import (
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 
-#: What the names of our own schemas and catalogues begin with.
-OWN_PREFIX = "hitsduck_"
 #: What `Comparison.register` makes in a schema of its own.
 COMPARISON_TABLES = ("matched", "left_only", "right_only")
 #: Views of images and forced sources, which no condition on sources changes.
@@ -102,18 +101,10 @@ class Reruns:
         self.flag_set = flag_set
         self.bad_flags = tuple(flags)
         try:
-            self._attached = {
-                name: attaching.examine(
-                    name,
-                    f"{OWN_PREFIX}apdb_{number}",
-                    columnar.find(path)
-                    or inspection.inspect(path, copy_folder=self._folder / "copies"),
-                    instrument=stated,
-                    moments=moments,
-                    flag_set=flag_set,
-                    flags=flags,
-                )
-                for number, (name, path) in enumerate(named)
+            files = {
+                name: columnar.find(path)
+                or inspection.inspect(path, copy_folder=self._folder / "copies")
+                for name, path in named
             }
             self._connection = Connection(
                 threads=threads,
@@ -121,6 +112,20 @@ class Reruns:
                 temp_directory=temp_directory,
                 tracer=tracer,
             )
+            catalogs = attaching.attach_files(self._connection, files)
+            self._attached = {
+                name: attaching.examine(
+                    name,
+                    number,
+                    file,
+                    Look(self._connection, catalogs[name]),
+                    instrument=stated,
+                    moments=moments,
+                    flag_set=flag_set,
+                    flags=flags,
+                )
+                for number, (name, file) in enumerate(files.items())
+            }
             self._create_views(self._connection)
         except BaseException:
             self.close()
@@ -132,7 +137,7 @@ class Reruns:
         if all(rerun.file.can_be_sliced for rerun in self._attached.values()):
             connection.share_scans()
         for rerun in self._attached.values():
-            attaching.attach(connection, rerun, self._folder)
+            attaching.define(connection, rerun, self._folder)
         connection.execute(f"create schema {ALL_RERUNS}")
         connection.use_schema(ALL_RERUNS)
         for table in attaching.DEFINITION_TABLES:

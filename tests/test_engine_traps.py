@@ -555,8 +555,8 @@ def test_a_look_up_by_id_never_scans_the_file_in_duckdb(pair: dict[str, Path]):
         reruns["june"].object(3)
     reading_sources = [sql for sql in statements if sql.startswith("select")]
     assert len(reading_sources) == 4
-    # hitsduck_apdb_1 is the attached file; hitsduck_apdb_1_rows holds what sqlite3 fetched.
-    assert all('from "hitsduck_apdb_1_rows".' in sql for sql in reading_sources)
+    # hitsduck_apdb_1 is the attached file; hitsduck_rows_1 holds what sqlite3 fetched.
+    assert all('from "hitsduck_rows_1".' in sql for sql in reading_sources)
 
 
 # -- trap 5: types ---------------------------------------------------------------------------
