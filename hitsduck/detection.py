@@ -10,7 +10,7 @@ import math
 import statistics
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hitsduck.cameras import Camera, get_camera, known_cameras
@@ -46,6 +46,8 @@ class Instrument:
     id_problem, geometry_problem, site_problem : str or None
         Why visit and detector, positions on the detector, or nights cannot be
         told, in words for the user.
+    is_checked : bool
+        Every detector of DiaSource was looked at, and these cameras have it.
     """
 
     name: str | None
@@ -55,6 +57,7 @@ class Instrument:
     id_problem: str | None
     geometry_problem: str | None
     site_problem: str | None
+    is_checked: bool = False
 
     @property
     def camera(self) -> Camera | None:
@@ -103,8 +106,15 @@ def detect_instrument(
     columns = file.tables["DiaSource"]
     has_pair = {"visit", "detector"} <= set(columns)
     wanted = ["detector"] if has_pair else ["ccdVisitId"]
-    rows, _ = file.distinct_or_sample(connection, "DiaSource", wanted)
+    rows, is_complete = file.distinct_or_sample(connection, "DiaSource", wanted)
     ids = [int(row[0]) for row in rows if isinstance(row[0], int)]
+    found = _of_ids(ids, has_pair, stated, rerun, file)
+    return replace(found, is_checked=is_complete and len(ids) == len(rows))
+
+
+def _of_ids(
+    ids: Sequence[int], has_pair: bool, stated: str | Camera | None, rerun: str, file: RerunFile
+) -> Instrument:
     recorded = file.metadata.get("instrument")
     if stated is not None:
         camera = stated if isinstance(stated, Camera) else get_camera(stated)

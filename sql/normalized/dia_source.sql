@@ -13,7 +13,7 @@ select
     * exclude (
         rerun_instrument,
         visit_id_factor,
-        known_detectors,
+        detectors_to_check,
         id_problem,
         site_problem,
         seeing_problem,
@@ -22,7 +22,8 @@ select
         is_iyy_psf_ixy_psf
     ) replace (
         case
-            when not list_contains(known_detectors, detector)
+            -- NULL where all were checked at opening, which spares each row the search.
+            when not list_contains(detectors_to_check, detector)
                 then cast(error(
                     'hitsduck instrument: rerun ' || rerun || ': '
                     || coalesce(rerun_instrument, 'the camera') || ' has no detector '
@@ -69,7 +70,7 @@ from (
             staged_dia_source.*,
             rerun.instrument as rerun_instrument,
             rerun.visit_id_factor,
-            rerun.known_detectors,
+            rerun.detectors_to_check,
             rerun.id_problem,
             rerun.site_problem,
             rerun.seeing_problem,
