@@ -214,8 +214,8 @@ def _missing_detectors(reruns: Reruns, name: str, side: Side) -> Finding:
     reason = None
     if not recorded and visits.height:
         reason = (
-            f"{missing.height} images; images are known from their sources alone, so that one "
-            "without any source counts as missing"
+            f"{missing.height} images; images are known from sources and forced sources alone, so "
+            "that one without any counts as missing"
         )
     return Finding(visits.height, examples, reason)
 

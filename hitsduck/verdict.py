@@ -154,7 +154,7 @@ def verdict(
     line = _change(summary, unusable or {}, kind, shares_images)
     if summary.get("same_file"):
         line += "; both names are the same file"
-    if edge is not None:
+    if edge is not None and _has_matched(summary):
         line += _at_the_edge(edge, summary["coverage"])
     return line
 
@@ -184,9 +184,15 @@ def _change(
         )
     if not shares_images and (new or gone):
         return f"{line}; the reruns share no image"
+    if n_left and n_right and not _has_matched(summary):
+        return f"{line}; nothing matched: are these the same images?"
     side, words = ("left", "gone") if (net < 0 and gone) or not new else ("right", "new")
     parts = unmatched_parts({**summary, f"n_{side}_only": only[side]}, side)
     return f"{line}; of the {words} {_shares(parts)}" if parts else line
+
+
+def _has_matched(summary: Mapping[str, Any]) -> bool:
+    return bool(summary["n_left"] > summary["n_left_only"])
 
 
 def _shares(parts: Mapping[str, int]) -> str:

@@ -194,6 +194,14 @@ def test_compare_counts_by_a_column_and_follows_objects(hitsduck, apdb, later):
     assert kinds == {"same": 1, "split": 0, "merged": 0, "regrouped": 0, "gone": 1, "new": 1}
 
 
+def test_sources_without_an_object_are_said(hitsduck, apdb, tmp_path):
+    # as SOURCES, but of the two good ones, 1 and 3, one has no object
+    sources = [row | {"diaObjectId": None} if row["diaSourceId"] == 3 else row for row in SOURCES]
+    other = make_apdb(tmp_path / "other.db", sources=sources, objects=OBJECTS)
+    _, out, _ = hitsduck("compare", f"a={apdb}", f"b={other}", "--objects")
+    assert "sources without an object: 0 of a, 1 of b" in out
+
+
 def test_compare_writes_csv_with_ids_as_text(hitsduck, apdb, later, tmp_path):
     hitsduck("compare", apdb, later, "--output", tmp_path / "lists", "--format", "csv")
     text = (tmp_path / "lists" / "right_only.csv").read_text()

@@ -619,7 +619,9 @@ def test_the_command_takes_a_cache(files: dict[str, Path], tmp_path: Path):
 
 def test_a_command_says_what_it_reads_into_memory(files: dict[str, Path], tmp_path: Path):
     chart = ("chart", "visits", files["Apr2020"], "--output", tmp_path / "visits.json")
-    assert command(*chart).stderr.startswith("note: what pictures need of Apr2020 is read once")
+    assert command(*chart).stderr.startswith(
+        "note: what pictures need of Apr2020 is read into memory"
+    )
     assert command(*chart, "--no-cache").stderr == ""
     assert command("counts", files["Apr2020"]).stderr == ""
 

@@ -185,3 +185,12 @@ def test_with_coverage_the_increase_is_that_on_shared_images():
     assert line.endswith(
         "; 46% of the increase on shared images within 32 px of an edge (4.6% of the area)"
     )
+
+
+def test_reruns_that_match_nothing_are_asked_about():
+    edge = {"within_px": 32.0, "share_of_increase": 0.5, "n_new": 9, "area_share": 0.05}
+    assert verdict(summary(9, 12, 9, 12), edge) == (
+        "+3 good sources (+33.3%): 12 new, 9 gone; nothing matched: are these the same images?"
+    )
+    # without a single source there is nothing to match
+    assert "matched" not in verdict(summary(0, 12, 0, 12))

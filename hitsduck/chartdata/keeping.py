@@ -228,8 +228,8 @@ def relation(reruns: Reruns, name: str, view: str, where: str | None = None) -> 
 def _say(names: Sequence[str]) -> None:
     """Log that reruns are read into memory, and how that is steered."""
     _LOG.info(
-        "what pictures need of %s is read once into memory (cache=False, --no-cache: each "
-        "question reads the APDB; cache=DIR, --cache DIR: kept on disk)",
+        "what pictures need of %s is read into memory, once (--no-cache, cache=False: each asks "
+        "the APDB)",
         ", ".join(names),
     )
 

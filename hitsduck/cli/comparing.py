@@ -158,6 +158,12 @@ def compare(
         if turnover is not None:
             click.echo()
             _print_frame(turnover.table().drop("examples"))
+            homeless = (turnover.n_left_without_object, turnover.n_right_without_object)
+            if any(homeless):
+                click.echo(
+                    f"\nsources without an object: {homeless[0]:,} of {comparison.left}, "
+                    f"{homeless[1]:,} of {comparison.right}"
+                )
         click.echo(f"\n{footer}")
         for path in written.values():
             click.echo(f"written: {path}")
@@ -313,11 +319,17 @@ def explain(
     )
     n_causes, n_hidden = explanation.causes.height, frame.height - shown.height
     hidden = f"; {n_hidden:,} weaker ones are not shown (--all-rows)" if n_hidden else ""
+    is_tested = frame["p_value"].count() > 0
+    told = (
+        f"{n_causes:,} of {frame.height:,} values are causes, with a false discovery rate of "
+        f"{explanation.alpha:.0%}"
+        if is_tested
+        else f"none of {frame.height:,} values was tested for chance"
+    )
     click.echo(
-        f"\n{n_causes:,} of {frame.height:,} values are causes, with a false discovery rate "
-        f"of {explanation.alpha:.0%}{hidden}\n"
-        "share: of the whole change; excess: over a proportional change, with its standard "
-        "error\n"
+        f"\n{told}{hidden}\n"
+        "share: of the whole change (below 0: against it); excess: over a proportional change, "
+        "with its standard error\n"
         f"q: false discovery rate of an excess of more than {explanation.margin}\n"
         "small: an excess and not chance, but maybe of no more than that (p and q test for more)"
     )

@@ -202,14 +202,23 @@ def _decomposition(comparison: Comparison) -> Table:
 
 def _coverage(comparison: Comparison) -> list[Part]:
     only = comparison.coverage()
+    n_presumed = comparison.presumed_images.height
+    presumed = (
+        f" On {many(n_presumed)} of them one rerun found nothing; they count as images of both, "
+        "for that may be chance."
+        if n_presumed
+        else ""
+    )
     if only.is_empty():
-        return [Text(f"Both reruns have the same {many(comparison.shared_images.height)} images.")]
+        same = f"Both reruns have the same {many(comparison.shared_images.height)} images."
+        return [Text(f"{same}{presumed}")]
     n_of = dict(only.group_by("side").len().rows())
     return [
         Text(
-            f"{many(comparison.shared_images.height)} images are in both reruns, "
-            f"{many(n_of.get('left', 0))} only in {comparison.left}, {many(n_of.get('right', 0))} "
-            f"only in {comparison.right}. Edges and the explanation look at images of both alone."
+            f"{many(comparison.shared_images.height)} images are in both reruns.{presumed} "
+            f"{many(n_of.get('left', 0))} are only in {comparison.left}, "
+            f"{many(n_of.get('right', 0))} only in {comparison.right}. Edges and the explanation "
+            "look at images of both alone."
         )
     ]
 
@@ -391,6 +400,23 @@ def _follows(cause: str | None) -> str:
     return f"follows from {phrase(*cause.split('=', 1))}" if cause else ""
 
 
+def _all_objects(wanted: Wanted) -> str:
+    """Say how many objects there are, of whatever sources: a change there is easily missed."""
+    rows = {row["rerun"]: row for row in wanted.reruns.counts(where=wanted.where).rows()}
+    left, right = (rows[name] for name in wanted.pair)
+    n_objects = [row["n_dia_objects"] for row in (left, right)]
+    n_sources = [row["n_dia_sources"] for row in (left, right)]
+    return (
+        f"Of all sources, good or not, there are {many(n_objects[0])} and {many(n_objects[1])} "
+        f"objects ({_growth(*n_objects)}) with {many(n_sources[0])} and {many(n_sources[1])} "
+        f"sources ({_growth(*n_sources)}); hitsduck compare --objects --all follows these."
+    )
+
+
+def _growth(before: int, now: int) -> str:
+    return f"{(now - before) / before:+.1%}" if before else "none before"
+
+
 def turnover_section(wanted: Wanted) -> Section:
     """Return what became of the objects."""
     turnover = wanted.comparison.turnover()
@@ -421,9 +447,18 @@ def turnover_section(wanted: Wanted) -> Section:
     words = Text(
         "Two objects belong to one group when matched sources lead from one to the other. Only "
         f"objects with a compared source count: {many(turnover.n_left_objects)} of {left}, "
-        f"{many(turnover.n_right_objects)} of {right}."
+        f"{many(turnover.n_right_objects)} of {right}. {_all_objects(wanted)}"
     )
-    return Section("objects-turnover", "What became of the objects", [words, table])
+    parts: list[Part] = [words, table]
+    homeless = (turnover.n_left_without_object, turnover.n_right_without_object)
+    if any(homeless):
+        parts.append(
+            Text(
+                f"Not in the table: compared sources without an object, {many(homeless[0])} of "
+                f"{left} and {many(homeless[1])} of {right}."
+            )
+        )
+    return Section("objects-turnover", "What became of the objects", parts)
 
 
 def strongest_section(wanted: Wanted) -> Section:

@@ -22,8 +22,8 @@ select
     cast(sum(n_good_dia_sources) as bigint) as n_good_dia_sources,
     avg(n_dia_sources) filter (where visit is not null) as mean_dia_sources_per_visit,
     avg(n_good_dia_sources) filter (where visit is not null) as mean_good_dia_sources_per_visit,
-    stddev_samp(n_dia_sources) filter (where visit is not null) / sqrt(count(visit)) as stderr_dia_sources_per_visit,
-    stddev_samp(n_good_dia_sources) filter (where visit is not null) / sqrt(count(visit)) as stderr_good_dia_sources_per_visit,
+    stddev_samp(n_dia_sources order by n_dia_sources) filter (where visit is not null) / sqrt(count(visit)) as stderr_dia_sources_per_visit,
+    stddev_samp(n_good_dia_sources order by n_good_dia_sources) filter (where visit is not null) / sqrt(count(visit)) as stderr_good_dia_sources_per_visit,
     median(median_seeing_arcsec) as median_seeing_arcsec
 from (
     select

@@ -26,7 +26,7 @@ cross join (
         min(midpointMjdTai) as first_mjd_tai,
         max(midpointMjdTai) as last_mjd_tai,
         median(psf_fwhm_arcsec) as median_seeing_arcsec,
-        avg(psf_fwhm_arcsec) as mean_seeing_arcsec,
+        favg(psf_fwhm_arcsec) as mean_seeing_arcsec,
         count(*) filter (where good_definition_bits is null) as n_null_flags,
         count(*) filter (
             where not coalesce(

@@ -42,7 +42,7 @@ from (
                 when rerun.geometry_problem is not null
                     then cast(error('hitsduck instrument: ' || rerun.geometry_problem) as double)
                 else detector_geometry.area_deg2
-            end) as area_deg2
+            end order by image.detector) as area_deg2
         from image
         inner join rerun using (rerun)
         left join detector_geometry using (rerun, detector)

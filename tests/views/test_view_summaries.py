@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import date
 
 import pytest
@@ -308,3 +309,19 @@ def test_two_reruns_are_never_summed_together(tmp_path, sources):
             assert [tuple(row.values()) for row in rows] == expected
         (row,) = reruns.sql("select n_visits from detector_summary where rerun = 'two'").rows()
         assert row["n_visits"] == 1
+
+
+def test_sums_of_fractions_do_not_depend_on_the_order_of_rows(opened, source):
+    # Detectors of LSSTCam, which have areas of several sizes, in an order of chance.
+    draw = random.Random(25125)
+    images = [(visit, detector) for visit in range(60) for detector in draw.sample(range(205), 90)]
+    draw.shuffle(images)
+    reruns = opened(
+        sources=[source(visit=visit, detector=detector) for visit, detector in images],
+        instrument="LSSTCam",
+    )
+    geometry = reruns.sql("select detector, area_deg2 from detector_geometry").rows()
+    area_of = {row["detector"]: row["area_deg2"] for row in geometry}
+    found = reruns.sql("select visit, area_deg2 from visit_summary order by visit").rows()
+    truth = [sum(area_of[d] for v, d in sorted(images) if v == visit) for visit in range(60)]
+    assert [row["area_deg2"] for row in found] == truth
