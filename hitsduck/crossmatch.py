@@ -403,17 +403,31 @@ def _are_comparable(one: pl.DataType, other: pl.DataType) -> bool:
     return one == other or pl.Null in (one, other) or (one.is_numeric() and other.is_numeric())
 
 
+def has_position(first: str, second: str, unit: Unit) -> pl.Expr:
+    """Return whether columns hold a position that can match: known, finite, in range.
+
+    Parameters
+    ----------
+    first, second
+        Right ascension and declination (deg), or x and y (px).
+    unit
+        ``arcsec`` on the sky, ``px`` on a detector.
+    """
+    one, other = pl.col(first), pl.col(second)
+    if unit == "arcsec":
+        is_position = one.is_finite() & other.is_between(-90.0, 90.0)
+    else:
+        is_position = (one.abs() <= _LARGEST_PX) & (other.abs() <= _LARGEST_PX)
+    return is_position.fill_null(False)
+
+
 def _read(frame: pl.DataFrame, columns: _Columns, unit: Unit, image: pl.Series | None) -> _Side:
     """Take the rows that can match out of a frame, and count those that never can."""
-    first, second = pl.col("first"), pl.col("second")
-    if unit == "arcsec":
-        is_position = first.is_finite() & second.is_between(-90.0, 90.0)
-    else:
-        is_position = (first.abs() <= _LARGEST_PX) & (second.abs() <= _LARGEST_PX)
+    is_position = has_position("first", "second", unit)
     table = frame.select(
         pl.col(columns.position[0]).cast(pl.Float64).alias("first"),
         pl.col(columns.position[1]).cast(pl.Float64).alias("second"),
-    ).with_columns(is_usable=is_position.fill_null(False))
+    ).with_columns(is_usable=is_position)
     is_usable = table["is_usable"]
     is_shared = is_usable
     if image is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -43,7 +44,11 @@ def check_number(
         Of the error that is raised.
     """
     is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-    if not is_number or not fits(value):
+    try:
+        is_fit = is_number and fits(value) and math.isfinite(float(value))  # type: ignore[arg-type]
+    except OverflowError:
+        is_fit = False
+    if not is_fit:
         raise error(f"{name} is {shown(value)}; {wanted}")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -147,25 +148,29 @@ def write_lists(
     """
     _check_form(form)
     target = _made(folder)
-    written = {}
-    for name, frame in lists.items():
-        snr, ids = _order(frame.columns)
-        ordered = frame.sort(
-            pl.col(snr).fill_nan(None),
-            *ids,
-            descending=[True, *[False] * len(ids)],
-            nulls_last=True,
-        )
-        written[name] = target / f"{name}.{form}"
-        with _Writer(written[name], form) as writer:
-            writer.add(ordered)
-    return written
+    with _together(target) as writers:
+        for name, frame in lists.items():
+            snr, others = _order(frame.columns)
+            ordered = frame.sort(
+                pl.col(snr).fill_nan(None),
+                *others,
+                descending=[True, *[False] * len(others)],
+                nulls_last=True,
+            )
+            writers[name] = _Writer(target / f"{name}.{form}", form)
+            writers[name].add(ordered)
+    return {name: writer.path for name, writer in writers.items()}
 
 
 def _order(columns: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the column by which a list falls, and those by which equals rise."""
+    """Return the column by which a list falls, and those by which equals rise.
+
+    Ids first; what else tells sources apart where ids are there twice.
+    """
     snr = "psf_snr" if "psf_snr" in columns else "psf_snr_right"
-    return snr, [column for column in columns if column.startswith("diaSourceId")]
+    rising = ("diaSourceId", "visit", "detector", "ra", "dec", "psfFlux")
+    others = [f"{name}{side}" for name in rising for side in ("", "_left", "_right")]
+    return snr, [column for column in others if column in columns]
 
 
 class Lists:
@@ -199,7 +204,11 @@ class Lists:
         _check_form(form)
         self._folder, self._form = _made(folder), form
         self._memory_limit = memory_limit or _SORT_MEMORY
-        self._parts = Path(tempfile.mkdtemp(prefix=".hitsduck_lists_", dir=self._folder))
+        try:
+            parts = tempfile.mkdtemp(prefix=".hitsduck_lists_", dir=self._folder)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written to: {error.strerror}") from error
+        self._parts = Path(parts)
         self._writers: dict[str, _Writer] = {}
         #: The file of each list, when all is written.
         self.paths: dict[str, Path] = {}
@@ -219,41 +228,44 @@ class Lists:
         """Sort and name the lists; after an error leave nothing."""
         try:
             for writer in self._writers.values():
-                writer.__exit__(kind, *error)
+                writer.close()
             if kind is None:
-                self.paths = {name: self._sorted(name) for name in self._writers}
+                with _together(self._folder) as sorted_lists:
+                    for name in self._writers:
+                        path = self._folder / f"{name}.{self._form}"
+                        sorted_lists[name] = _Writer(path, self._form)
+                        self._sort(name, sorted_lists[name])
+                self.paths = {name: writer.path for name, writer in sorted_lists.items()}
         finally:
             shutil.rmtree(self._parts, ignore_errors=True)
 
-    def _sorted(self, name: str) -> Path:
-        path = self._folder / f"{name}.{self._form}"
+    def _sort(self, name: str, into: _Writer) -> None:
         connection = Connection(memory_limit=self._memory_limit, temp_directory=self._parts)
         try:
-            part = f"read_parquet({quote_text(self._parts / name)})"
+            part = f"read_parquet({quote_text(self._writers[name].partial)})"
             columns = [row[0] for row in connection.execute(f"describe from {part}").fetchall()]
-            snr, ids = _order(columns)
+            snr, others = _order(columns)
             terms = [f"nullif({quote_identifier(snr)}, 'nan'::double) desc nulls last"]
-            terms += [quote_identifier(column) for column in ids]
+            terms += [quote_identifier(column) for column in others]
             reader = connection.execute(
                 f"select * from {part} order by {', '.join(terms)}"
             ).to_arrow_reader(_SORTED_AT_ONCE)
-            with _Writer(path, self._form) as writer:
-                writer.add(pl.DataFrame(reader.schema.empty_table()))
-                for batch in reader:
-                    writer.add(pl.DataFrame(batch))
+            for batch in reader:
+                into.add(pl.DataFrame(batch))
+            if into.is_empty:
+                into.add(pl.DataFrame(reader.schema.empty_table()))
         finally:
             connection.close()
-        return path
 
 
 class _Writer:
-    """One file that grows by frames, and bears its name when it is whole."""
+    """One file that grows by frames, under another name than it is to bear."""
 
     def __init__(self, path: Path, form: str) -> None:
-        self._path, self._form = path, form
-        self._partial = path.with_name(f"{path.name}.part")
+        self.path, self._form = path, form
+        self.partial = path.with_name(f"{path.name}.part")
+        self.is_empty = True
         self._parquet: pq.ParquetWriter | None = None
-        self._has_rows = False
 
     def add(self, frame: pl.DataFrame) -> None:
         if self._form == "parquet":
@@ -261,33 +273,39 @@ class _Writer:
             if self._parquet is None:
                 import pyarrow.parquet as pq
 
-                self._parquet = pq.ParquetWriter(self._partial, table.schema, compression="zstd")
+                self._parquet = pq.ParquetWriter(self.partial, table.schema, compression="zstd")
             self._parquet.write_table(table)
-            return
-        with self._partial.open("ab" if self._has_rows else "wb") as file:
-            _as_text(frame).write_csv(
-                file, include_header=not self._has_rows, quote_style="non_numeric"
-            )
-        self._has_rows = True
+        else:
+            with self.partial.open("wb" if self.is_empty else "ab") as file:
+                _as_text(frame).write_csv(
+                    file, include_header=self.is_empty, quote_style="non_numeric"
+                )
+        self.is_empty = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def close(self) -> None:
         if self._parquet is not None:
             self._parquet.close()
-        if kind is None:
-            _put(self._partial, self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
 
 
-def _put(partial: Path, path: Path) -> None:
+@contextmanager
+def _together(folder: Path) -> Iterator[dict[str, _Writer]]:
+    """Give all files their names at the end, or after an error none."""
+    writers: dict[str, _Writer] = {}
     try:
-        partial.replace(path)
+        yield writers
+        for writer in writers.values():
+            writer.close()
+            if writer.path.is_dir():
+                raise OutputError(f"{writer.path}: cannot be written: it is a folder; remove it")
+        for writer in writers.values():
+            writer.partial.replace(writer.path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        where = error.filename or folder
+        raise OutputError(f"{where}: cannot be written: {error.strerror or error}") from error
+    finally:
+        for writer in writers.values():
+            writer.close()
+            writer.partial.unlink(missing_ok=True)
 
 
 def _check_form(form: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import polars as pl
 
 from hitsduck import schema
-from hitsduck.crossmatch import Match
+from hitsduck.crossmatch import Match, has_position
 
 Matcher = Callable[[pl.DataFrame, pl.DataFrame], Match]
 
@@ -28,11 +28,8 @@ def is_usable(first: str, second: str) -> pl.Expr:
     first, second : str
         Columns of the position: ``ra`` and ``dec`` (deg), or ``x`` and ``y`` (pixel).
     """
-    in_range = pl.col(first).is_finite() & pl.col(second).is_finite()
-    if second == "dec":
-        in_range &= pl.col(second).abs() <= 90.0
     known = pl.col("visit").is_not_null() & pl.col("detector").is_not_null()
-    return (in_range & known).fill_null(False)
+    return has_position(first, second, "arcsec" if second == "dec" else "px") & known
 
 
 def reasons(

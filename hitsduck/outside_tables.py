@@ -244,6 +244,9 @@ def _degrees(column: Any, stated: str | None, is_ra: bool, where: str) -> Floats
     """Return a column of angles in degrees, NaN where there is no value."""
     own_unit = getattr(column, "unit", None)
     plain = _plain(column)
+    if plain.ndim != 1 or plain.dtype.kind == "b":
+        reason = "it is True or False" if plain.ndim == 1 else "it has several values a row"
+        raise MatchError(f"{where} holds no angles: {reason}")
     try:
         if plain.dtype.kind in "OUS":
             return _parsed(plain, stated or (str(own_unit) if own_unit else None), is_ra)

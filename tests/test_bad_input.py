@@ -546,6 +546,8 @@ def test_a_question_of_another_type_is_one_line(tmp_path: Path):
                 question(value)
             assert str(value) in str(caught.value)
             assert "\n" not in str(caught.value)
+        with pytest.raises(HitsduckError, match="within_px is 1000"):
+            comparison.edges(within_px=10**400)  # no float holds it
         with pytest.raises(HitsduckError, match="list of names is empty"):
             reruns.integrity([])  # nothing looked at is no clean bill
 

@@ -194,6 +194,19 @@ def test_compare_counts_by_a_column_and_follows_objects(hitsduck, apdb, later):
     assert kinds == {"same": 1, "split": 0, "merged": 0, "regrouped": 0, "gone": 1, "new": 1}
 
 
+def test_exactly_the_percentage_is_not_above_it(hitsduck, tmp_path):
+    # 129 for 100 are 29% more; 29 / 100 * 100 is 28.999999999999996 in floating point.
+    def rows(n):
+        return [SOURCES[0] | {"diaSourceId": k, "ra": 150.0 + 0.01 * k} for k in range(1, n + 1)]
+
+    pair = [f"{n}={make_apdb(tmp_path / f'{n}.db', sources=rows(n))}" for n in (100, 129)]
+    assert hitsduck("compare", *pair, "--fail-above", "29")[0] == 0
+    assert hitsduck("compare", *pair, "--fail-above", "28.9")[0] == 3
+    for wrong in ("nan", "inf"):
+        status, _, err = hitsduck("compare", *pair, "--fail-above", wrong)
+        assert (status, err.startswith("error: fail_above is")) == (1, True)
+
+
 def test_sources_without_an_object_are_said(hitsduck, apdb, tmp_path):
     # as SOURCES, but of the two good ones, 1 and 3, one has no object
     sources = [row | {"diaObjectId": None} if row["diaSourceId"] == 3 else row for row in SOURCES]

@@ -600,6 +600,18 @@ def test_lists_are_written_strongest_first_with_ids_as_text(opened: Opened, tmp_
         found.write(tmp_path, form="fits")
 
 
+def test_a_source_off_every_detector_is_unusable_in_pixels(opened: Opened):
+    # Beyond 10 million px is no position to match by: neither new nor at an edge.
+    found = opened(a=[source(1)], b=[source(1), source(2, x=2e7)]).compare("a", "b", radius_px=2.0)
+    assert found.n_right_unusable == 1
+    assert found.right_only["why"].to_list() == ["unusable"]
+    assert found.decomposition().detection == 0
+    assert found.decomposition().unusable == 1
+    edge = found.edges()
+    assert edge is not None
+    assert edge.n_new == 0
+
+
 # -- evidence ------------------------------------------------------------------------
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -18,7 +20,7 @@ import hitsduck
 from hitsduck import large
 from hitsduck.cli import cli
 from hitsduck.comparison import Comparison
-from hitsduck.errors import MatchError, QueryError, TooLargeError
+from hitsduck.errors import MatchError, OutputError, QueryError, TooLargeError
 from hitsduck.large import LargeComparison
 from hitsduck.report import write_report
 from hitsduck.simulator import simulate
@@ -148,6 +150,45 @@ def test_written_lists_are_the_same_files(
                 "right_only": whole.n_right_only,
             }[name]
         )
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_equal_ids_are_written_in_one_order(tmp_path: Path, form: str):
+    # Ids 0 to 2 again and again, all of one flux: what is left tells them apart.
+    def rows(shift: float) -> list[dict[str, object]]:
+        return [
+            {"diaSourceId": n, "diaObjectId": 1, "visit": 410985 + n % 4, "detector": 5}
+            | {"ra": 150.0 + n * 0.01 + shift, "dec": 0.0, "x": 9.0, "y": 9.0}
+            | {"psfFlux": 100.0, "psfFluxErr": 10.0}
+            for n in range(40)
+        ]
+
+    files = {
+        name: make_apdb(tmp_path / name / "a.db", sources=rows(shift))
+        for name, shift in (("a", 0.0), ("b", 0.005))
+    }
+    for file in files.values():
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute("create table plain as select * from DiaSource")  # without a key
+            connection.execute("drop table DiaSource")
+            connection.execute("alter table plain rename to DiaSource")
+            connection.execute("update DiaSource set diaSourceId = diaSourceId % 3")
+    with hitsduck.open_reruns(files, instrument="DECam") as reruns:
+        whole = reruns.compare("a", "b").write(tmp_path / "whole", form=form)
+        parts = reruns.compare("a", "b", rows_at_once=10).write(tmp_path / "parts", form=form)
+    for name in LISTS:
+        found = [duckdb.sql(f"from '{paths[name]}'").fetchall() for paths in (whole, parts)]
+        assert found[0] == found[1]
+        assert len(found[0]) == (0 if name == "matched" else 40)
+
+
+def test_a_folder_in_the_way_leaves_no_list(simulated_files: dict[str, Path], tmp_path: Path):
+    (tmp_path / "lists" / "left_only.csv").mkdir(parents=True)
+    with hitsduck.open_reruns(simulated_files) as reruns:
+        for comparison in both(reruns, *list(simulated_files)[:2]):
+            with pytest.raises(OutputError, match=r"left_only\.csv: cannot be written"):
+                comparison.write(tmp_path / "lists", form="csv")
+            assert [path.name for path in (tmp_path / "lists").iterdir()] == ["left_only.csv"]
 
 
 def test_what_needs_every_source_says_so(simulated_files: dict[str, Path], tmp_path: Path):

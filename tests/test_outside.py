@@ -152,6 +152,8 @@ def test_what_cannot_be_read_is_told_in_one_line(tmp_path: Path):
         (PLAIN, {"unit": "gon"}, "deg, rad, hourangle"),
         (pl.DataFrame({"ra": ["north"], "dec": ["1"]}), {}, "column ra holds no angles"),
         (Table({"ra": [1.0] * u.m, "dec": [2.0] * u.deg}), {}, "column ra holds no angles"),
+        (Table({"ra": [[1.0, 2.0]], "dec": [[3.0, 4.0]]}), {}, "several values a row"),
+        (Table({"ra": [True], "dec": [False]}), {}, "it is True or False"),
         ([1, 2], {}, "not list"),
         (PLAIN, {"ra": 5, "dec": "dec"}, "5 is no name of a column"),
         (PLAIN, {"unit": 5}, "unit is 5"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from hitsduck.cli.options import (
     where_option,
 )
 from hitsduck.cli.printing import cell_text, footer_text, print_json, print_table
+from hitsduck.limits import check_number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -126,6 +128,9 @@ def compare(
     """Compare the sources of two reruns, image by image."""
     from hitsduck.comparison import SUMMARY_COLUMNS
 
+    if fail_above is not None:
+        wanted = "a percentage of 0 or more is wanted (--fail-above)"
+        check_number("fail_above", fail_above, wanted, lambda x: 0 <= x < math.inf)
     with opened_reruns([left, right], options) as opened:
         with busy("comparing"):
             comparison = opened.compare(
@@ -174,7 +179,7 @@ def _fail_above(summary: dict[str, Any], percent: float | None) -> None:
     if percent is None:
         return
     left, right = summary["n_left"], summary["n_right"]
-    changed = abs(right - left) > percent / 100 * left
+    changed = 100 * abs(right - left) > percent * left
     if changed:
         click.echo(
             f"the number of sources changed from {left:,} to {right:,}, more than {percent:g}%",
