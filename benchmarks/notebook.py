@@ -14,6 +14,7 @@ from benchmarks.harness import Contender, workspace
 HITSDUCK = """
 import json, sys, time
 import astropy.coordinates, astropy.units, cdshealpix.nested
+import pandas  # which DuckDB does with the first value that is bound
 import hitsduck, hitsduck.gallery, hitsduck.large, hitsduck.opening, hitsduck.turnover, pyarrow
 started = time.perf_counter()
 with hitsduck.open_reruns(sys.argv[1]) as reruns:
