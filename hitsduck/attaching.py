@@ -260,7 +260,8 @@ _TABLE_TYPES: dict[str, dict[str, str]] = {
 DEFINITION_TABLES = tuple(_TABLE_TYPES)
 
 
-def _definition_rows(rerun: AttachedRerun) -> dict[str, list[dict[str, Any]]]:
+def definition_rows(rerun: AttachedRerun) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of the definition tables of one rerun, by table."""
     in_file = set(schema.flags_in_file(rerun.file.tables["DiaSource"]))
     camera = rerun.instrument.camera
     detectors = camera.detectors.values() if camera else ()
@@ -294,7 +295,7 @@ def create_definition_tables(connection: Connection, rerun: AttachedRerun, folde
     The values go over as JSON files in `folder`: binding a single Python value would
     make DuckDB import pandas, which costs more than the whole opening.
     """
-    for table, rows in _definition_rows(rerun).items():
+    for table, rows in definition_rows(rerun).items():
         types = _TABLE_TYPES[table]
         listed = ", ".join(f"{column}: {quote_text(kind)}" for column, kind in types.items())
         file = folder / f"{rerun.number}-{table}.json"
@@ -332,7 +333,9 @@ def staged_expressions(rerun: AttachedRerun, table: str, *, has_rows: bool) -> d
     return expressions
 
 
-def staged_sql(rerun: AttachedRerun, table: str, relation: str | None) -> str:
+def staged_sql(
+    rerun: AttachedRerun, table: str, relation: str | None, *, is_narrow: bool = False
+) -> str:
     """Return the SELECT that gives a physical table its canonical columns.
 
     Parameters
@@ -340,11 +343,16 @@ def staged_sql(rerun: AttachedRerun, table: str, relation: str | None) -> str:
     relation : str or None
         The physical table as SQL; None where the file has no such table, which
         gives the columns and no row.
+    is_narrow : bool
+        Only `schema.NARROW_COLUMNS`.
     """
     physical = rerun.file.tables.get(table, {})
     expressions = staged_expressions(rerun, table, has_rows=relation is not None)
+    kept = schema.NARROW_COLUMNS.get(table) if is_narrow else None
     terms = [
-        f"{expression} as {quote_identifier(name)}" for name, expression in expressions.items()
+        f"{expression} as {quote_identifier(name)}"
+        for name, expression in expressions.items()
+        if kept is None or name in kept
     ]
     terms.append(f"{quote_text(rerun.name)} as rerun")
     if table == "DiaSource":
@@ -386,6 +394,16 @@ def staged_within_visits(rerun: AttachedRerun, visits: tuple[int, int]) -> str:
     return staged_sql(rerun, "DiaSource", f"(select * from {relation} where {within})")
 
 
+def create_schema_beside(connection: Connection, name: str, base: str) -> None:
+    """Create a schema that has the definition tables of another."""
+    connection.execute(f"create schema {quote_identifier(name)}")
+    for table in DEFINITION_TABLES:
+        connection.execute(
+            f"create view {quote_identifier(name)}.{table} as "
+            f"select * from {quote_identifier(base)}.{table}"
+        )
+
+
 def define(connection: Connection, rerun: AttachedRerun, folder: Path) -> None:
     """Create one rerun's schema with the definition tables.
 
@@ -396,9 +414,20 @@ def define(connection: Connection, rerun: AttachedRerun, folder: Path) -> None:
     create_definition_tables(connection, rerun, folder)
 
 
-def physical_relations(rerun: AttachedRerun) -> dict[str, str | None]:
-    """Return {APDB table: the attached table as SQL, or None where the file lacks it}."""
+def staged_views(rerun: AttachedRerun, *, is_narrow: bool = False) -> dict[str, str]:
+    """Return {staged view: its SELECT} over the attached tables of one rerun.
+
+    Parameters
+    ----------
+    is_narrow : bool
+        Only the columns `schema.NARROW_COLUMNS`.
+    """
     return {
-        table: rerun.physical(table) if table in rerun.file.tables else None
-        for table in STAGED.values()
+        view: staged_sql(
+            rerun,
+            table,
+            rerun.physical(table) if table in rerun.file.tables else None,
+            is_narrow=is_narrow,
+        )
+        for view, table in STAGED.items()
     }

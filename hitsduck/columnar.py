@@ -75,6 +75,9 @@ class Manifest:
         Which columns were stored: ``all``, ``notebook``, or names with commas.
     versions : dict of str to str
         Of hitsduck and its engine when the rows were stored.
+    ready : str or None
+        What the views follow from that were computed when the rerun was stored
+        (`hitsduck.ready`); None where none were.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Manifest:
     origin: Origin | None
     columns: str
     versions: dict[str, str]
+    ready: str | None = None
 
     def to_json(self) -> str:
         """Return the manifest as JSON."""
@@ -98,6 +102,8 @@ class Manifest:
                 for table, rows in self.rows.items()
             },
         }
+        if self.ready is not None:
+            document["ready"] = self.ready
         if self.origin is not None:
             document["origin"] = {
                 "path": self.origin.path,
@@ -137,6 +143,7 @@ class Manifest:
                 origin=origin,
                 columns=document.get("columns", "all"),
                 versions=document.get("versions", {}),
+                ready=document.get("ready"),
             )
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise NotAnApdbError(f"{where}: its manifest cannot be read ({error!r})") from error

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from hitsduck import views
 from hitsduck.attaching import AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.errors import QueryError
@@ -189,7 +190,10 @@ class Rerun:
             parameters[column] = _wanted(column, wanted)
             conditions.append(f"list_contains(${column}, {column})")
         selected = selected_columns(columns)
-        relation = self._reruns.scope(self.name, view, where)
+        listed = [columns] if isinstance(columns, str) else list(columns or ())
+        few = views.documented_columns(views.view_named(view), is_narrow=True)
+        is_narrow = bool(listed) and set(listed) <= set(few)
+        relation = self._reruns.scope(self.name, view, where, is_narrow=is_narrow)
         kept = f" where {' and '.join(conditions)}" if conditions else ""
         sql = f"select {selected} from {relation}{kept}"
         return self._reruns.query(sql, parameters or None, read=[view])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from hitsduck import attaching, columnar, guard, inspection, storing, suggestions, views
+from hitsduck import attaching, columnar, guard, inspection, ready, storing, suggestions, views
 from hitsduck.attaching import ALL_RERUNS, OWN_PREFIX, AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.columnar import Look
@@ -90,6 +90,9 @@ class Reruns:
         self._n_scopes = 0
         self._lookups: dict[str, Lookup] = {}
         self._makers: dict[str, ViewMaker] = {}
+        self._narrow_makers: dict[str, ViewMaker] = {}
+        #: What a workspace holds ready of each rerun: {view: SELECT}.
+        self._ready: dict[str, dict[str, str]] = {}
         self._unions: set[str] = set()
         self._lock = threading.RLock()
         #: The engine's settings as the user gave them.
@@ -148,12 +151,9 @@ class Reruns:
             connection.execute(f"set allowed_directories = [{listed}]")
         connection.execute("set enable_external_access = false")
         for name, rerun in self._attached.items():
-            relations = attaching.physical_relations(rerun)
-            staged = {
-                view: attaching.staged_sql(rerun, table, relations[table])
-                for view, table in attaching.STAGED.items()
-            }
-            self._makers[name] = ViewMaker(connection, name, staged)
+            self._ready[name] = ready.given(rerun)
+            given = attaching.staged_views(rerun) | ready.whole(self._ready[name])
+            self._makers[name] = ViewMaker(connection, name, given)
 
     def _ensure_union(self, view: str) -> None:
         """Create a view over all reruns, and under it the view of each rerun."""
@@ -474,6 +474,7 @@ class Reruns:
         where: str | None = None,
         *,
         visits: tuple[int, int] | None = None,
+        is_narrow: bool = False,
     ) -> str:
         """Return one rerun's view as SQL, under a condition; it is created when needed.
 
@@ -489,6 +490,9 @@ class Reruns:
         visits : tuple of int, optional
             First and last visit: only their sources are read. Where the rows of the
             store are in order of visit, no others are touched. `leave_visits` when done.
+        is_narrow : bool
+            No other columns are wanted than `views.documented_columns` of narrow views
+            gives, so that the view may lack the others, which makes it faster.
 
         Raises
         ------
@@ -501,9 +505,31 @@ class Reruns:
                 "expression on dia_source"
             )
         with self._lock, self.watching():
-            schema_name, maker = self._scope(name, where, visits)
+            is_plain = where is None and visits is None
+            if is_plain and self._may_be_narrow(view, is_narrow):
+                schema_name, maker = self._narrow(name)
+            else:
+                schema_name, maker = self._scope(name, where, visits)
             maker.ensure(view)
         return f"{quote_identifier(schema_name)}.{quote_identifier(view)}"
+
+    @staticmethod
+    def _may_be_narrow(view: str, is_narrow: bool) -> bool:
+        """Return whether nobody misses a column of a view over the narrow ones.
+
+        A view that passes none through is the same over them.
+        """
+        return view in views.narrow_names() and (is_narrow or views.view_named(view).is_closed)
+
+    def _narrow(self, name: str) -> tuple[str, ViewMaker]:
+        """Return the schema of one rerun's views over few columns."""
+        rerun = self.attached(name)
+        schema_name = f"{OWN_PREFIX}narrow_{rerun.number}"
+        if name not in self._narrow_makers:
+            attaching.create_schema_beside(self.connection, schema_name, name)
+            given = attaching.staged_views(rerun, is_narrow=True) | self._ready[name]
+            self._narrow_makers[name] = ViewMaker(self.connection, schema_name, given)
+        return schema_name, self._narrow_makers[name]
 
     def of_visits(self, visits: tuple[int, int] | None) -> Reruns:
         """Return the same reruns, of which only the sources of some visits are seen.
@@ -539,12 +565,7 @@ class Reruns:
                 given = self._given_where(base, maker, where)
             self._n_scopes += 1
             new = f"{OWN_PREFIX}scope_{self._n_scopes}"
-            self.connection.execute(f"create schema {quote_identifier(new)}")
-            for table in attaching.DEFINITION_TABLES:
-                self.connection.execute(
-                    f"create view {quote_identifier(new)}.{table} as "
-                    f"select * from {quote_identifier(base)}.{table}"
-                )
+            attaching.create_schema_beside(self.connection, new, base)
             self._scopes[key] = (new, ViewMaker(self.connection, new, given))
         return self._scopes[key]
 
@@ -777,8 +798,9 @@ class _OfVisits(StandIn):
         where: str | None = None,
         *,
         visits: tuple[int, int] | None = None,
+        is_narrow: bool = False,
     ) -> str:
         assert visits is None, "visits of visits"
         if self._visits is None:
             where = _NO_VISIT if where is None else f"{_NO_VISIT} and (\n{where}\n)"
-        return self._stands_for.scope(name, view, where, visits=self._visits)
+        return self._stands_for.scope(name, view, where, visits=self._visits, is_narrow=is_narrow)

@@ -81,6 +81,45 @@ NOTEBOOK_COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
+#: Canonical columns that the views of ``sql/`` name, and that comparisons and pictures ask for.
+#: Views over these alone are bound several times faster than over all 130; of a table that
+#: is not named here every column is taken.
+NARROW_COLUMNS: Mapping[str, frozenset[str]] = {
+    "DiaSource": frozenset(
+        {
+            "diaSourceId",
+            "visit",
+            "detector",
+            "ccdVisitId",
+            "diaObjectId",
+            "ssObjectId",
+            "midpointMjdTai",
+            "ra",
+            "dec",
+            "x",
+            "y",
+            "psfFlux",
+            "psfFluxErr",
+            "ixxPSF",
+            "iyyPSF",
+            "ixyPSF",
+            "band",
+            "isDipole",
+        }
+    ),
+    "DiaObject": frozenset(
+        {
+            "diaObjectId",
+            "validityStartMjdTai",
+            "validityEndMjdTai",
+            "ra",
+            "dec",
+            "nDiaSources",
+        }
+    ),
+    "DiaForcedSource": frozenset({"diaObjectId", "visit", "detector", "ccdVisitId"}),
+}
+
 
 @dataclass(frozen=True)
 class Column:

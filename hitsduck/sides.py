@@ -63,7 +63,7 @@ class Side:
         self.path: Path = reruns.attached(name).file.path
         self._columns: dict[str, pl.Series] = {}
         self._lock = threading.RLock()
-        reruns.scope(name, "dia_source", where)
+        reruns.scope(name, "dia_source", where, is_narrow=True)
 
     def __len__(self) -> int:
         """Return the number of sources."""
@@ -97,7 +97,10 @@ class Side:
                 known = views.documented_columns(views.view_named(view))
                 of_view = [name for name in missing if name in known]
                 if of_view:
-                    relation = self.reruns.scope(self.name, view, self.where)
+                    few = views.documented_columns(views.view_named(view), is_narrow=True)
+                    relation = self.reruns.scope(
+                        self.name, view, self.where, is_narrow={*of_view, _ID} <= set(few)
+                    )
                     self._read(relation, {name: quote_identifier(name) for name in of_view})
                     missing = [name for name in missing if name not in of_view]
             if missing:

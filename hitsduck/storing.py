@@ -20,7 +20,7 @@ from typing import TypedDict
 import duckdb
 
 import hitsduck
-from hitsduck import attaching, canary, columnar, schema, suggestions, views
+from hitsduck import attaching, canary, columnar, ready, schema, suggestions, views
 from hitsduck.attaching import STAGED, AttachedRerun
 from hitsduck.columnar import MANIFEST, WORKSPACE_SCHEMA, ColumnarRerun, Manifest, Origin
 from hitsduck.connection import ENGINE_VERSION, Connection
@@ -510,6 +510,7 @@ class _WorkspaceWriter:
             maker = ViewMaker(connection, name, staged)
             for view in views.view_names():
                 maker.ensure(view)
+            self._stored[name] = (rerun, replace(manifest, ready=ready.store(connection, here)))
         self._lay_unions()
         for number, (name, (_, manifest)) in enumerate(self._stored.items()):
             connection.execute(

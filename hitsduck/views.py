@@ -46,6 +46,11 @@ class View:
     columns: dict[str, str]
     body: str
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it passes no columns through: its header names each one."""
+        return not any(entry.endswith(".*") for entry in self.columns)
+
 
 @cache
 def sql_folder() -> Path:
@@ -102,18 +107,44 @@ def views() -> tuple[View, ...]:
     return tuple(ordered.values())
 
 
-def documented_columns(view: View) -> list[str]:
-    """Return the column names that a view's header promises, stars resolved."""
+def documented_columns(view: View, *, is_narrow: bool = False) -> list[str]:
+    """Return the column names that a view's header promises, stars resolved.
+
+    Parameters
+    ----------
+    view : View
+    is_narrow : bool
+        As the view has them over `schema.NARROW_COLUMNS` alone.
+    """
     by_name = {other.name: other for other in views()}
     names: list[str] = []
     for entry in view.columns:
         if not entry.endswith(".*"):
             names.append(entry)
         elif entry[:-2] in by_name:
-            names += documented_columns(by_name[entry[:-2]])
+            names += documented_columns(by_name[entry[:-2]], is_narrow=is_narrow)
         else:
-            names += [column.name for column in schema.columns(entry[:-2])]
+            kept = schema.NARROW_COLUMNS.get(entry[:-2]) if is_narrow else None
+            names += [
+                column.name
+                for column in schema.columns(entry[:-2])
+                if kept is None or column.name in kept
+            ]
     return names
+
+
+@cache
+def narrow_names() -> frozenset[str]:
+    """Return the views that can stand over `schema.NARROW_COLUMNS`: all but those of flags.
+
+    A view that asks for columns by a pattern, ``columns('...')``, or one that reads it,
+    would find none of them.
+    """
+    wide: set[str] = set()
+    for view in views():
+        if "columns('" in view.body or wide & set(view.inputs):
+            wide.add(view.name)
+    return frozenset(view_names()) - wide
 
 
 def macros() -> list[str]:
@@ -162,6 +193,8 @@ class ViewMaker:
                 if needed in self._given or needed in view_names():
                     self._ensure(needed)
             self._connection.execute(f"create view {full} as {view.body}")
+        if name in view_names():
+            view = view_named(name)
             comment = f"{view.purpose} Grain: {view.grain}."
             self._connection.execute(f"comment on view {full} is {quote_text(comment)}")
         self._made.add(name)

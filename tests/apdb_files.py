@@ -8,6 +8,7 @@ here and what hitsduck reads are two independent paths.
 from __future__ import annotations
 
 import csv
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -365,3 +366,17 @@ def _check_flags_stored(generation: str, table: str, physical: set[str], row: Ro
     lost = [name for name in _flag_names() & set(row) if row[name] and name not in physical]
     if lost:
         raise KeyError(f"DiaSource of {generation} has no column for the flags {sorted(lost)}")
+
+
+def drop_primary_key(path: Path, table: str) -> None:
+    """Rewrite a table without its primary key, as a damaged or hand-made file has it."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        (sql,) = connection.execute(
+            "select sql from sqlite_master where name = ?", (table,)
+        ).fetchone()
+        plain = re.sub(r",\s*primary key \([^)]*\)", "", sql).replace(f'"{table}"', '"copy"', 1)
+        assert plain != sql
+        connection.execute(plain)
+        connection.execute(f'insert into "copy" select * from "{table}"')
+        connection.execute(f'drop table "{table}"')
+        connection.execute(f'alter table "copy" rename to "{table}"')

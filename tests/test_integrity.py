@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from apdb_files import make_apdb
+from apdb_files import drop_primary_key, make_apdb
 
 import hitsduck
 from hitsduck import views
@@ -89,20 +89,6 @@ def test_a_clean_rerun_has_nothing_to_report(checked: Checked):
     assert list(found) == list(CHECKS)
     assert counts(found) == only()
     assert all(found[name]["examples"] == [] and found[name]["reason"] is None for name in QUIET)
-
-
-def drop_primary_key(path: Path, table: str) -> None:
-    """Rewrite a table without its primary key, as a damaged or hand-made file has it."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        (sql,) = connection.execute(
-            "select sql from sqlite_master where name = ?", (table,)
-        ).fetchone()
-        plain = re.sub(r",\s*primary key \([^)]*\)", "", sql).replace(f'"{table}"', '"copy"', 1)
-        assert plain != sql
-        connection.execute(plain)
-        connection.execute(f'insert into "copy" select * from "{table}"')
-        connection.execute(f'drop table "{table}"')
-        connection.execute(f'alter table "copy" rename to "{table}"')
 
 
 def test_ids_and_versions_that_are_there_twice_are_found(tmp_path: Path):

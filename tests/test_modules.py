@@ -59,7 +59,7 @@ ORDER = (
     ("crossmatch_search",),
     ("crossmatch_sky",),
     ("lookup", "storing"),
-    ("suggestions",),
+    ("ready", "suggestions"),
     ("attaching", "guard", "views"),
     ("results",),
     ("columnar",),

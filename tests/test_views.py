@@ -314,6 +314,7 @@ def test_where_the_id_rule_is_not_known_counts_flags_and_objects_are_answered(tm
         "image",
         "visit_detector_summary",
         "visit_summary",
+        "visit_extent",
         "detector_summary",
         "night_summary",
         "integrity_missing_detector",

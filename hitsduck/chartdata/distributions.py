@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from hitsduck.chartdata.asking import chosen, of_each
-from hitsduck.chartdata.keeping import relation
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -52,32 +51,22 @@ def sources_per_object(
         the bin, ``n_sources_to`` the highest.
     """
     (name,) = chosen(reruns, name or reruns.names[-1])
-    sources = relation(reruns, name, "dia_source", where)
     return of_each(
         reruns,
-        "dia_object",
-        f"""
-        with per_object as (
+        "dia_object_summary",
+        """
+        with binned as (
             select
-                object.diaObjectId,
-                count(source.diaSourceId) as n_sources,
-                coalesce(bool_or(source.is_good), false) as is_good
-            from {{view}} as object
-            left join {sources} as source using (diaObjectId)
-            group by object.diaObjectId
-        ),
-
-        binned as (
-            select
-                is_good,
+                n_good_dia_sources > 0 as is_good,
                 case
-                    when n_sources < 64 then n_sources
+                    when n_dia_sources < 64 then n_dia_sources
                     else cast(
-                        ceil(64 * 1.125 ** floor(ln(n_sources / 64) / ln(1.125) + 1e-9)) as bigint
+                        ceil(64 * 1.125 ** floor(ln(n_dia_sources / 64) / ln(1.125) + 1e-9))
+                        as bigint
                     )
                 end as n_low,
-                n_sources
-            from per_object
+                n_dia_sources as n_sources
+            from {view}
         ),
 
         kinds as (

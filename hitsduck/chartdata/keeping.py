@@ -218,7 +218,7 @@ def relation(reruns: Reruns, name: str, view: str, where: str | None = None) -> 
     RerunNameError, QueryError
     """
     if not _is_worth_keeping(reruns, name):
-        return reruns.original.scope(name, view, where)
+        return reruns.original.scope(name, view, where, is_narrow=True)
     kept = _kept(reruns, name, where)
     if not kept.has_sources and "dia_source" in _kept_under(view):
         _say([name])

@@ -249,6 +249,15 @@ _GROUP = {
     "n_sources": pl.Int64,
 }
 
+#: Columns of ``visit_extent`` -> what a group calls them.
+_SIDES = {
+    "ra_low_deg": "ra_low",
+    "ra_high_deg": "ra_high",
+    "dec_low_deg": "dec_low",
+    "dec_high_deg": "dec_high",
+    "n_dia_sources": "n_sources",
+}
+
 
 def _window(window: Sequence[float]) -> tuple[float, float, float, float, int]:
     ra_low, ra_high, dec_low, dec_high = (float(side) for side in window)
@@ -270,46 +279,37 @@ def _boxes(reruns: Reruns, names: Sequence[str], where: str | None) -> pl.DataFr
 
 
 def _boxes_of(reruns: Reruns, name: str, where: str | None) -> pl.DataFrame:
-    # ra is taken relative to the visit's mean direction, so that 0 is no border.
-    select = f"""
-        select
-            ra_middle + min(offset_deg) as ra_low,
-            ra_middle + max(offset_deg) as ra_high,
-            min(dec) as dec_low,
-            max(dec) as dec_high,
-            count(*) as n_sources
-        from (
-            select
-                visit,
-                dec,
-                ra_middle,
-                (ra - ra_middle + 540) % 360 - 180 as offset_deg
-            from (select {{visit}} as visit, ra, dec from {{{{view}}}} where {_USABLE}) as source
-            inner join (
-                select
-                    {{visit}} as visit,
-                    (degrees(atan2(avg(sin(radians(ra))), avg(cos(radians(ra))))) + 360) % 360
-                    as ra_middle
-                from {{{{view}}}}
-                where {_USABLE}
-                group by {{visit}}
-            ) as middle using (visit)
-        ) as relative
-        group by visit, ra_middle
-        """
+    sides = "ra_low_deg, ra_high_deg, dec_low_deg, dec_high_deg, n_dia_sources"
     try:
+        boxes = of_each(
+            reruns, "visit_extent", f"select {sides} from {{view}}", names=[name], where=where
+        )
+    except InstrumentError:  # visits are not known: one box of all sources
         boxes = of_each(
             reruns,
             "dia_source",
-            select.format(visit="coalesce(visit, -1)"),
+            f"""
+            select
+                ra_middle + min((ra - ra_middle + 540) % 360 - 180) as ra_low_deg,
+                ra_middle + max((ra - ra_middle + 540) % 360 - 180) as ra_high_deg,
+                min(dec) as dec_low_deg,
+                max(dec) as dec_high_deg,
+                count(*) as n_dia_sources
+            from {{view}}
+            cross join (
+                select
+                    (degrees(atan2(avg(sin(radians(ra))), avg(cos(radians(ra))))) + 360) % 360
+                    as ra_middle
+                from {{view}}
+                where {_USABLE}
+            ) as middle
+            where {_USABLE}
+            group by ra_middle
+            """,
             names=[name],
             where=where,
         )
-    except InstrumentError:
-        boxes = of_each(
-            reruns, "dia_source", select.format(visit="least(0, 0)"), names=[name], where=where
-        )
-    return boxes.drop("rerun").cast(_GROUP)  # type: ignore[arg-type]
+    return boxes.drop("rerun").rename(_SIDES).cast(_GROUP)  # type: ignore[arg-type]
 
 
 def _groups(boxes: pl.DataFrame) -> pl.DataFrame:

@@ -184,17 +184,6 @@ def visit_grid(
     """
     (name,) = chosen(reruns, name or reruns.names[-1])
     condition = "is_good" if good else "true"
-    usual = of_each(
-        reruns,
-        "dia_source",
-        f"""
-        select median(n) as n
-        from (select count(*) as n from {{view}} where {condition} group by visit) as per_visit
-        """,
-        names=[name],
-        where=where,
-    )["n"][0]
-    n_bins = TILE_BINS if (usual or 0) >= _FEW_SOURCES else TILE_BINS // 2
     return of_each(
         reruns,
         "dia_source",
@@ -203,8 +192,6 @@ def visit_grid(
             select
                 visit,
                 midpointMjdTai,
-                cos(radians(ra)) as cos_ra,
-                sin(radians(ra)) as sin_ra,
                 ra,
                 dec
             from {{view}}
@@ -214,7 +201,7 @@ def visit_grid(
         middles as (
             select
                 visit,
-                degrees(atan2(avg(sin_ra), avg(cos_ra))) as ra_middle,
+                degrees(atan2(avg(sin(radians(ra))), avg(cos(radians(ra))))) as ra_middle,
                 (min(dec) + max(dec)) / 2 as dec_middle,
                 count(*) as n_visit,
                 row_number() over (order by min(midpointMjdTai), visit) - 1 as tile,
@@ -223,40 +210,61 @@ def visit_grid(
             group by visit
         ),
 
+        tiles as (
+            select
+                *,
+                cos(radians(dec_middle)) as cos_dec,
+                case
+                    when median(n_visit) over () >= {_FEW_SOURCES} then {TILE_BINS}
+                    else {TILE_BINS // 2}
+                end as n_bins
+            from middles
+        ),
+
         offsets as (
             select
-                middles.*,
-                ((positions.ra - ra_middle + 540) % 360 - 180) * cos(radians(dec_middle))
-                as east_deg,
+                tiles.tile,
+                tiles.n_bins,
+                ((positions.ra - ra_middle + 540) % 360 - 180) * cos_dec as east_deg,
                 positions.dec - dec_middle as north_deg
             from positions
-            inner join middles using (visit)
+            inner join tiles using (visit)
             where tile < {MOST_TILES}
         ),
 
         size as (
             select
-                2.0001 * greatest(max(abs(east_deg)), max(abs(north_deg)), 0.001) / $n_bins
-                as bin_deg
+                2.0001 * greatest(max(abs(east_deg)), max(abs(north_deg)), 0.001)
+                / any_value(n_bins) as bin_deg
             from offsets
+        ),
+
+        binned as (
+            select
+                tile,
+                cast(floor(east_deg / bin_deg) as integer) + n_bins // 2 as x_bin,
+                cast(floor(north_deg / bin_deg) as integer) + n_bins // 2 as y_bin,
+                count(*) as n,
+                any_value(bin_deg) as bin_deg
+            from offsets
+            cross join size
+            group by tile, x_bin, y_bin, n_bins
         )
 
         select
             tile,
             cast(visit as varchar) as visit,
-            cast(floor(east_deg / bin_deg) as integer) + $n_bins // 2 as x_bin,
-            cast(floor(north_deg / bin_deg) as integer) + $n_bins // 2 as y_bin,
-            count(*) as n,
-            any_value(n_visit) as n_visit,
-            any_value(n_visits) as n_visits,
-            any_value(bin_deg) as bin_deg,
-            cast($n_bins as integer) as n_bins
-        from offsets
-        cross join size
-        group by tile, visit, x_bin, y_bin
+            x_bin,
+            y_bin,
+            n,
+            n_visit,
+            n_visits,
+            bin_deg,
+            n_bins
+        from binned
+        inner join tiles using (tile)
         order by tile
         """,
         names=[name],
         where=where,
-        parameters={"n_bins": n_bins},
     )

@@ -24,10 +24,11 @@ class InMemory(StandIn):
         where: str | None = None,
         *,
         visits: tuple[int, int] | None = None,
+        is_narrow: bool = False,
     ) -> str:
         """Return one rerun's view as SQL, over its kept sources where there are any."""
         if visits is not None or not is_kept(self, name, where):
-            return self.original.scope(name, view, where, visits=visits)
+            return self.original.scope(name, view, where, visits=visits, is_narrow=is_narrow)
         return relation(self, name, view, where)
 
     def counts(self, *, where: str | None = None) -> Result:
