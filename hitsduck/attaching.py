@@ -258,6 +258,8 @@ _TABLE_TYPES: dict[str, dict[str, str]] = {
 }
 #: Small native tables beside the views of each rerun.
 DEFINITION_TABLES = tuple(_TABLE_TYPES)
+#: Every column of theirs.
+DEFINITION_COLUMNS = frozenset(name for types in _TABLE_TYPES.values() for name in types)
 
 
 def definition_rows(rerun: AttachedRerun) -> dict[str, list[dict[str, Any]]]:

@@ -150,6 +150,53 @@ def _check_functions(tree: dict[str, Any]) -> None:
                 )
 
 
+def names_only(
+    connection: Connection,
+    query: str,
+    *,
+    tables: frozenset[str],
+    columns: frozenset[str],
+    hidden: frozenset[str],
+) -> bool:
+    """Return whether a query would not notice that its tables have no other columns than these.
+
+    False where columns are not all named (a star, a natural join, a whole row), and where
+    a table is looked for in a schema.
+
+    Parameters
+    ----------
+    tables, columns : frozenset of str
+        That may be named, in small letters.
+    hidden : frozenset of str
+        The other columns of these tables: what bears such a name would mean another thing.
+    """
+    named, ctes = table_names(connection, query)
+    if not named - ctes <= tables:
+        return False
+    nodes = list(_nodes(_statement(connection, query, "the query")))
+    # ORDER BY ALL is by the columns of the result.
+    of_order = {
+        id(order["expression"])
+        for node in nodes
+        if node.get("type") == "ORDER_MODIFIER"
+        for order in node["orders"]
+    }
+    sources = {str(node.get("alias", "")).casefold() for node in nodes if "sample" in node} | named
+    aliases = {str(node["alias"]).casefold() for node in nodes if node.get("class")}
+    known = (columns | aliases - sources) - hidden
+    for node in nodes:
+        if node.get("type") == "STAR" and id(node) not in of_order:
+            return False
+        if node.get("type") in ("SHOW_REF", "PIVOT") or node.get("ref_type") == "NATURAL":
+            return False
+        if node.get("type") == "BASE_TABLE" and (node["schema_name"] or node["catalog_name"]):
+            return False
+        meant = [*node.get("column_names", ())[-1:], *node.get("using_columns", ())]
+        if not {str(name).casefold() for name in meant} <= known:
+            return False
+    return True
+
+
 def column_names(connection: Connection, expression: str) -> set[str]:
     """Return the names that an expression refers to, in small letters.
 

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -55,6 +56,8 @@ COMPARISON_TABLES = ("matched", "left_only", "right_only")
 _NOT_OF_SOURCES = ("dia_forced_source", "processing_summary", "image")
 #: Such sources are on no image.
 _NO_VISIT = "visit is null"
+#: Schema of the views over few columns of all reruns.
+_NARROW = f"{OWN_PREFIX}narrow"
 #: Rerun, condition on its sources, first and last visit.
 _ScopeKey = tuple[str, str | None, tuple[int, int] | None]
 
@@ -91,6 +94,7 @@ class Reruns:
         self._lookups: dict[str, Lookup] = {}
         self._makers: dict[str, ViewMaker] = {}
         self._narrow_makers: dict[str, ViewMaker] = {}
+        self._narrow_unions: set[str] = set()
         #: What a workspace holds ready of each rerun: {view: SELECT}.
         self._ready: dict[str, dict[str, str]] = {}
         self._unions: set[str] = set()
@@ -433,14 +437,53 @@ class Reruns:
         ... ).polars()
         """
         guard.check_select(self.connection, query)
-        with self.watching():
-            read = self._ensure_for(query)
         values = {name: plain_value(value) for name, value in parameters.items()}
-        result = self.query(query, values or None, read=read)
+        result = self._narrow_answer(query, values)
+        if result is None:
+            with self.watching():
+                read = self._ensure_for(query)
+            result = self.query(query, values or None, read=read)
         twice = sorted({name for name in result.columns if result.columns.count(name) > 1})
         if twice:
             raise QueryError(f"two columns are called {', '.join(twice)}; name each with `as`")
         return result
+
+    def _narrow_answer(self, query: str, values: dict[str, Any]) -> Result | None:
+        """Answer a user's query from views over few columns; None where it may need others.
+
+        The same answer sooner: to bind the views over all columns takes longer than many a
+        query.
+        """
+        tables, columns, hidden = _narrow_vocabulary()
+        connection = self.connection
+        if not guard.names_only(connection, query, tables=tables, columns=columns, hidden=hidden):
+            return None
+        named, _ = guard.table_names(connection, query)
+        with self.watching():
+            self._ensure_narrow_unions(named)
+        try:
+            with connection.within(_NARROW):
+                return self.query(query, values or None, read=sorted(named))
+        except QueryError:
+            return None  # the whole views tell better what there is
+
+    def _ensure_narrow_unions(self, named: set[str]) -> None:
+        """Create the views over few columns of all reruns that a query names."""
+        with self._lock:
+            if not self._narrow_unions:
+                attaching.create_schema_beside(self.connection, _NARROW, ALL_RERUNS)
+                self._narrow_unions.update(attaching.DEFINITION_TABLES)
+            for view in sorted((named & views.narrow_names()) - self._narrow_unions):
+                schemas = []
+                for name in self._attached:
+                    schema_name, maker = self._narrow(name)
+                    maker.ensure(view)
+                    schemas.append(schema_name)
+                self.connection.execute(
+                    f"create view {quote_identifier(_NARROW)}.{quote_identifier(view)} as "
+                    f"{views.union_sql(view, schemas)}"
+                )
+                self._narrow_unions.add(view)
 
     @contextmanager
     def watching(self, read: Sequence[str] = ()) -> Iterator[None]:
@@ -755,6 +798,26 @@ class Reruns:
             if name not in self._lookups:
                 self._lookups[name] = Lookup(self.connection, self.attached(name))
             return self._lookups[name]
+
+
+@cache
+def _narrow_vocabulary() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Return, in small letters, what views over few columns have.
+
+    Returns
+    -------
+    tables, columns, hidden : frozenset of str
+        As `guard.names_only` takes them.
+    """
+    columns: set[str] = set(attaching.DEFINITION_COLUMNS)
+    every: set[str] = set()
+    for view in views.views():
+        every.update(views.documented_columns(view))
+        if view.name in views.narrow_names():
+            columns.update(views.documented_columns(view, is_narrow=True))
+    small, all_small = ({name.casefold() for name in names} for names in (columns, every))
+    tables = views.narrow_names() | set(attaching.DEFINITION_TABLES)
+    return tables, frozenset(small), frozenset(all_small - small)
 
 
 class StandIn(Reruns):
