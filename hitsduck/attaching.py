@@ -170,7 +170,7 @@ def seeing_problem(rerun: AttachedRerun) -> str | None:
     return rerun.instrument.geometry_problem if needs_scale else None
 
 
-def _definition(rerun: AttachedRerun) -> dict[str, Any]:
+def definition(rerun: AttachedRerun) -> dict[str, Any]:
     """Return the one row of the table ``rerun``."""
     found, unit = rerun.instrument, rerun.moments.unit
     camera = found.camera
@@ -268,7 +268,7 @@ def definition_rows(rerun: AttachedRerun) -> dict[str, list[dict[str, Any]]]:
     camera = rerun.instrument.camera
     detectors = camera.detectors.values() if camera else ()
     return {
-        "rerun": [_definition(rerun)],
+        "rerun": [definition(rerun)],
         "good_definition": [
             {
                 "rerun": rerun.name,

@@ -70,9 +70,15 @@ class FileState:
     def of(cls, path: Path) -> FileState:
         """Look at the file, its -wal and its -journal now."""
         parts = []
+        plain = os.fspath(path)
         for suffix in ("", "-wal", "-journal"):
+            name = plain + suffix
+            # Mostly there is no such file, and each look-up by id asks four times: an error
+            # takes three times as long as an answer.
+            if suffix and not os.access(name, os.F_OK):
+                continue
             try:
-                stat = os.stat(f"{path}{suffix}")
+                stat = os.stat(name)
             except FileNotFoundError:
                 continue
             parts.append((suffix, stat.st_size, stat.st_mtime_ns))
@@ -194,6 +200,10 @@ class ApdbFile:
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Open the file read-only with sqlite3; complaints name `path`."""
         return reading(self.readable_path, called=self.path)
+
+    def connect(self) -> sqlite3.Connection:
+        """Open the file read-only with sqlite3, to be closed by the caller."""
+        return _connect(self.readable_path)
 
     def check_readable(self) -> None:
         """Read the whole file once, to find out which of several is locked or damaged.
@@ -377,13 +387,14 @@ def reading(path: Path, *, called: Path | None = None) -> Iterator[sqlite3.Conne
         connection = _connect(path)
         yield connection
     except sqlite3.Error as error:
-        raise _in_plain_words(called or path, error) from error
+        raise in_plain_words(called or path, error) from error
     finally:
         if connection is not None:
             connection.close()
 
 
-def _in_plain_words(path: Path, error: sqlite3.Error) -> Exception:
+def in_plain_words(path: Path, error: sqlite3.Error) -> HitsduckError:
+    """Return what SQLite complains of `path` in the user's words."""
     text = str(error)
     if "locked" in text or "busy" in text:
         return RerunLockedError(

@@ -1,8 +1,9 @@
 """Rows by id, through SQLite's own indexes.
 
 DuckDB's SQLite reader uses no index: one object of a 465 MB file costs it seconds.
-So sqlite3 fetches the few rows, and the same views that normalise a whole rerun
-stand over a small table that holds just these.
+So sqlite3 fetches the few rows. It computes them too where it can (`hitsduck.by_id`);
+otherwise the same views that normalise a whole rerun stand over a small table that
+holds just these.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import duckdb
 
 from hitsduck import attaching, schema
 from hitsduck.attaching import AttachedRerun
+from hitsduck.by_id import RowsById
 from hitsduck.columnar import ColumnarRerun
 from hitsduck.connection import Connection, translated
 from hitsduck.errors import QueryError, ResultNotFoundError
@@ -54,8 +56,8 @@ def whole_number(value: object, what: str) -> int:
         ) from None
 
 
-def selected_columns(columns: Sequence[str] | str | None) -> str:
-    """Return the columns of a SELECT: one, several (each once), or ``*`` for none named.
+def column_names(columns: Sequence[str] | str | None) -> list[str]:
+    """Return the columns that are named, one or several, each once.
 
     Raises
     ------
@@ -66,7 +68,12 @@ def selected_columns(columns: Sequence[str] | str | None) -> str:
     wrong = [name for name in listed if not isinstance(name, str)]
     if wrong:
         raise QueryError(f"{wrong[0]!r} ({type(wrong[0]).__name__}) is no name of a column")
-    return ", ".join(quote_identifier(name) for name in dict.fromkeys(listed)) or "*"
+    return list(dict.fromkeys(listed))
+
+
+def selected_columns(columns: Sequence[str] | str | None) -> str:
+    """Return the columns of a SELECT: those that `column_names` gives, ``*`` for none."""
+    return ", ".join(map(quote_identifier, column_names(columns))) or "*"
 
 
 class Lookup:
@@ -83,12 +90,25 @@ class Lookup:
         self._rerun = rerun
         self._lock = threading.Lock()
         self._schema = f"{attaching.OWN_PREFIX}rows_{rerun.number}"
-        self._create()
+        self._by_id = RowsById(rerun)
+        self._made: ViewMaker | None = None
+
+    def close(self) -> None:
+        """Close what is kept open; twice does no harm."""
+        with self._lock:
+            self._by_id.close()
 
     def _physical(self, table: str) -> str:
         return f"{quote_identifier(self._schema)}.{quote_identifier('physical_' + table)}"
 
-    def _create(self) -> None:
+    @property
+    def _maker(self) -> ViewMaker:
+        """What makes the views in DuckDB, over tables that are made when first needed."""
+        if self._made is None:
+            self._made = self._create()
+        return self._made
+
+    def _create(self) -> ViewMaker:
         connection, rerun = self._connection, self._rerun
         connection.execute(f"create schema {quote_identifier(self._schema)}")
         base = quote_identifier(rerun.name)
@@ -109,7 +129,7 @@ class Lookup:
             view: attaching.staged_sql(rerun, table, relations[table])
             for view, table in attaching.STAGED.items()
         }
-        self._maker = ViewMaker(connection, self._schema, staged)
+        return ViewMaker(connection, self._schema, staged)
 
     def many(
         self,
@@ -128,9 +148,28 @@ class Lookup:
             A column does not exist, or `value` is no whole number.
         """
         number = whole_number(value, column)
+        names = column_names(columns)
+        with self._lock:
+            found = self._by_id.find(view, column, number, names, good=good)
+        if found is not None:
+            return found
+        return self.through_views(view, column, number, names, good=good)
+
+    def through_views(
+        self, view: str, column: str, value: int, columns: Sequence[str], *, good: bool = False
+    ) -> Result:
+        """Return what `many` returns, from the views over DuckDB, which are the definition.
+
+        Parameters
+        ----------
+        view, column : str
+        value : int
+        columns : sequence of str
+            Each once; none for all.
+        good : bool
+        """
         table = _TABLES[view]
         physical = self._rerun.file.tables.get(table, {})
-        selected = selected_columns(columns)
         # The views make diaObjectId 0, which stands for no object, a NULL.
         kept = f" where {quote_identifier(column)} is not null{' and is_good' if good else ''}"
         ordered = f" order by {_ORDER[view]}" if view in _ORDER else ""
@@ -138,12 +177,10 @@ class Lookup:
         with self._lock:
             self._maker.ensure(view)
             if name is not None:
-                self._fill(table, name, number)
-            return Result(
-                self._connection.execute(
-                    f"select {selected} from {quote_identifier(self._schema)}.{view}{kept}{ordered}"
-                ).to_arrow_table()
-            )
+                self._fill(table, name, value)
+            relation = f"{quote_identifier(self._schema)}.{view}"
+            sql = f"select {selected_columns(columns)} from {relation}{kept}{ordered}"
+            return Result(self._connection.execute(sql).to_arrow_table())
 
     def _fill(self, table: str, column: str, value: int) -> None:
         file = self._rerun.file

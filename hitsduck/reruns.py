@@ -210,6 +210,8 @@ class Reruns:
 
     def close(self) -> None:
         """Close the database and remove private copies; twice does no harm."""
+        for lookup in self._lookups.values():
+            lookup.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hitsduck.connection import NO_UTF8
@@ -25,6 +25,8 @@ class Result:
     def __init__(self, table: pa.Table) -> None:
         self._given: pa.Table | None = table
         self._rows: list[dict[str, Any]] | None = None
+        self._types: Mapping[str, str] = {}
+        self._tuples: list[tuple[Any, ...]] | None = None
 
     @classmethod
     def of_rows(cls, rows: Sequence[dict[str, Any]]) -> Result:
@@ -38,6 +40,23 @@ class Result:
         """
         result = cls.__new__(cls)
         result._given, result._rows = None, list(rows)
+        result._types, result._tuples = {}, None
+        return result
+
+    @classmethod
+    def of_tuples(cls, types: Mapping[str, str], rows: list[tuple[Any, ...]]) -> Result:
+        """Return some rows, or none, as a result.
+
+        Parameters
+        ----------
+        types : mapping of str to str
+            Column -> its DuckDB type, one of those that `_arrow_types` knows.
+        rows : list of tuple
+            Of the values of a row in this order. As in `of_rows`, pyarrow waits.
+        """
+        result = cls.__new__(cls)
+        result._given, result._rows = None, None
+        result._types, result._tuples = types, rows
         return result
 
     @property
@@ -45,16 +64,23 @@ class Result:
         if self._given is None:
             import pyarrow
 
-            self._given = pyarrow.Table.from_pylist(self._rows)
+            if self._tuples is None:
+                self._given = pyarrow.Table.from_pylist(self._rows)
+            else:
+                self._given = _arrow_table(self._types, self._tuples)
         return self._given
 
     @property
     def columns(self) -> list[str]:
         """Column names, in order."""
+        if self._tuples is not None:
+            return list(self._types)
         return list(self._rows[0]) if self._rows else list(self._table.column_names)
 
     def __len__(self) -> int:
         """Return the number of rows."""
+        if self._tuples is not None:
+            return len(self._tuples)
         return len(self._rows) if self._rows else int(self._table.num_rows)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -63,6 +89,9 @@ class Result:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows as a list of dicts."""
+        if self._tuples is not None:
+            names = tuple(self._types)
+            return [dict(zip(names, row, strict=True)) for row in self._tuples]
         if self._rows:
             return [dict(row) for row in self._rows]
         rows: list[dict[str, Any]] = self._table.to_pylist()
@@ -159,6 +188,26 @@ class Result:
 
     def _repr_html_(self) -> str:
         return frame_html(self.polars())
+
+
+def _arrow_table(types: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    """Return rows as the Arrow table that DuckDB would give."""
+    import pyarrow as pa
+
+    kinds = {
+        "BIGINT": pa.int64(),
+        "BLOB": pa.binary(),
+        "BOOLEAN": pa.bool_(),
+        "DATE": pa.date32(),
+        "DOUBLE": pa.float64(),
+        "INTEGER": pa.int32(),
+        "VARCHAR": pa.string(),
+    }
+    columns = zip(*rows, strict=True) if rows else ((),) * len(types)
+    arrays = [
+        pa.array(column, kinds[types[name]]) for name, column in zip(types, columns, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, names=list(types))
 
 
 #: Whole numbers that name something, besides what ends in Id: they are not counted.

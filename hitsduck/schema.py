@@ -251,7 +251,7 @@ def physical_name(table: str, canonical: str, physical: Mapping[str, str]) -> st
     return None
 
 
-def projection(table: str, physical: Mapping[str, str]) -> dict[str, str]:
+def projection(table: str, physical: Mapping[str, str], *, casts: bool = True) -> dict[str, str]:
     """Return {canonical column: SQL expression over the physical table}.
 
     Parameters
@@ -260,6 +260,9 @@ def projection(table: str, physical: Mapping[str, str]) -> dict[str, str]:
         ``DiaSource``, ``DiaObject`` and so on.
     physical : mapping of str to str
         The file's columns and their declared types.
+    casts : bool
+        False leaves cells as they are stored, which SQLite takes too: for it a cell has
+        a type and a column has none.
 
     Returns
     -------
@@ -273,20 +276,25 @@ def projection(table: str, physical: Mapping[str, str]) -> dict[str, str]:
         found = _source(column, physical)
         if found is not None:
             name, older = found
-            expressions[column.name] = _expression(quote_identifier(name), column, older)
+            expressions[column.name] = _expression(
+                quote_identifier(name), column, older, casts=casts
+            )
         elif column.name in bits:
             expressions[column.name] = f"(flags & {bits[column.name]:d}) <> 0"
         else:
-            kind = "double" if column.type == "FLOAT" else column.type
-            expressions[column.name] = f"cast(null as {kind})"
+            expressions[column.name] = _cast("null", column) if casts else "null"
     return expressions
 
 
-def _expression(quoted: str, column: Column, older: _OlderName | None) -> str:
+def _expression(quoted: str, column: Column, older: _OlderName | None, *, casts: bool) -> str:
     if older is not None and older.conversion == "timestamp":
         return f"{older.timescale}_to_mjd_tai({quoted})"
+    return _cast(quoted, column) if casts else quoted
+
+
+def _cast(expression: str, column: Column) -> str:
     kind = "double" if column.type == "FLOAT" else column.type
-    return f"cast({quoted} as {kind})"
+    return f"cast({expression} as {kind})"
 
 
 def unread_columns(table: str, physical: Mapping[str, str]) -> list[str]:
@@ -302,13 +310,15 @@ def flags_in_file(physical: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(flag for flag in flag_names() if flag in physical or flag in packed)
 
 
-def good_definition_bits(physical: Mapping[str, str], flags: Sequence[str]) -> str:
+def good_definition_bits(
+    physical: Mapping[str, str], flags: Sequence[str], *, casts: bool = True
+) -> str:
     """Return the SQL for the flags of a good definition as one integer.
 
     Each flag of `flags` that the file holds stands at its `flag_number`; NULL as
-    soon as one of them is NULL. No other flag column is read.
+    soon as one of them is NULL. No other flag column is read. `casts` is that of `projection`.
     """
-    expressions = projection("DiaSource", physical)
+    expressions = projection("DiaSource", physical, casts=casts)
     terms = [
         f"(case when {expressions[flag]} then {flag_number(flag):d} "
         f"when not {expressions[flag]} then 0 end)"

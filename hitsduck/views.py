@@ -107,6 +107,12 @@ def views() -> tuple[View, ...]:
     return tuple(ordered.values())
 
 
+@cache
+def twin(name: str) -> View:
+    """Return the view `name` in SQLite's dialect, over the rows of one id."""
+    return _parse(sql_folder() / "by_id" / f"{name}.sql", "by_id")
+
+
 def documented_columns(view: View, *, is_narrow: bool = False) -> list[str]:
     """Return the column names that a view's header promises, stars resolved.
 

@@ -59,7 +59,7 @@ ORDER = (
     ("crossmatch_search",),
     ("crossmatch_sky",),
     ("lookup", "storing"),
-    ("ready", "suggestions"),
+    ("ready", "suggestions", "by_id"),
     ("attaching", "guard", "views"),
     ("results",),
     ("columnar",),
