@@ -67,7 +67,7 @@ INTERNAL = {
         "scope",
         "watching",
     },
-    "Result": {"of_rows"},
+    "Result": {"of_rows", "of_tuples"},
     "Comparison": {"evidence"},
     "Decomposition": {"of"},
 }

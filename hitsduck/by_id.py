@@ -162,19 +162,25 @@ class _Staged:
     rerun : AttachedRerun
     table : str
         Plain name of the APDB table.
+    needed : str
+        The SQL over it: columns that the file lacks are left out unless they occur here.
     """
 
-    def __init__(self, rerun: AttachedRerun, table: str) -> None:
+    def __init__(self, rerun: AttachedRerun, table: str, needed: str) -> None:
         self._rerun = rerun
         self._table = table
         physical = rerun.file.tables[table]
         expressions = schema.projection(table, physical, casts=False)
         #: Of cells as they are stored: {column: type of a regular cell}.
         self.cells: dict[str, type] = {}
-        #: Why not every row of the table is the view's business alone.
+        #: Whether each declared type is one of which the two engines think alike.
         self.is_plain = True
+        # A third of all columns are in no file of some generations.
+        words = set(re.findall(r"\w+", needed))
         self._terms = [
-            f"{expression} as {quote_identifier(name)}" for name, expression in expressions.items()
+            f"{expression} as {quote_identifier(name)}"
+            for name, expression in expressions.items()
+            if expression != "null" or name in words
         ]
         for column in schema.columns(table):
             source = schema.physical_name(table, column.name, physical)
@@ -182,7 +188,7 @@ class _Staged:
                 continue
             cell = _cell_type(physical[source])
             self.is_plain &= cell is _WANTED[column.type]
-            # A stamp is a number to the view; one that the view does not convert is not.
+            # Both or neither: a text of a time in a column of numbers is a case for DuckDB.
             is_stamp = physical[source].upper().startswith("TIMESTAMP")
             self.is_plain &= is_stamp == ("tai_to_mjd_tai(" in expressions[column.name])
             self.cells[column.name] = _WANTED[column.type]
@@ -221,9 +227,10 @@ class _Statement:
 
     def __init__(self, rerun: AttachedRerun, view: str, table: str, column: str) -> None:
         relation, self._kept_by = _STAGED[view]
-        staged = _Staged(rerun, table)
+        twin = views.twin(view).body
+        staged = _Staged(rerun, table, twin)
         self.is_plain = staged.is_plain
-        self.sql = f"with {relation} as (\n{staged.sql(column)}\n)\n{views.twin(view).body}"
+        self.sql = f"with {relation} as (\n{staged.sql(column)}\n)\n{twin}"
         self._order = _ORDER.get(view, ())
         self.types = _result_types(view, table, rerun)
         self._cells = staged.cells
@@ -232,13 +239,12 @@ class _Statement:
         self._known_detectors = None if to_check is None else frozenset((None, *to_check))
         self._positions: dict[str, int] = {}
         self._regular: set[tuple[type, ...]] = set()
-        self._all: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None = None
+        self._all: Callable[[Sequence[Any]], tuple[Any, ...]] | None = None
 
     def describe(self, names: Sequence[str]) -> None:
         """Take over the names of the statement's columns, once it has run."""
         if self._positions:
             return
-        self._names = tuple(names)
         # A computed column comes after the staged one that it replaces.
         self._positions = {name: number for number, name in enumerate(names)}
         wanted: list[type | None] = [None] * len(names)
@@ -246,20 +252,24 @@ class _Statement:
             if name in self._cells and name not in names[:number]:
                 wanted[number] = self._cells[name]
         self._wanted = wanted
-        truths = [name for name, kind in self.types.items() if kind == "BOOLEAN"]
+        truths = self._of_type("BOOLEAN")
         self._truths = _getter([self._positions[name] for name in truths])
-        self._integers = _getter(
-            [self._positions[name] for name, kind in self.types.items() if kind == "INTEGER"]
-        )
+        self._integers = _getter([self._positions[name] for name in self._of_type("INTEGER")])
         self._night = self._positions.get("night")
         self._is_regular_at = self._positions.get("is_regular")
-        self._detector = self._positions.get("detector")
+        self._detector = self._positions.get("detector", -1)
         # Truths and dates, which SQLite does not have, are put behind its columns.
         self._positions |= {name: len(names) + number for number, name in enumerate(truths)}
         if self._night is not None:
             self._positions["night"] = len(names) + len(truths)
+        # Behind them all stands a NULL, for the columns that the file lacks.
+        self._positions = dict.fromkeys(self.types, -1) | self._positions
 
-    def getter(self, columns: Sequence[str]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    def _of_type(self, kind: str) -> list[str]:
+        """Return the columns of a type that the statement gives."""
+        return [name for name in self.types if self.types[name] == kind and name in self._positions]
+
+    def getter(self, columns: Sequence[str]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
         """Return what takes some columns of the view, or all, out of a row of `rows`."""
         if columns:
             return _getter([self._positions[name] for name in columns])
@@ -272,9 +282,9 @@ class _Statement:
         name = "is_good" if good else self._kept_by
         return None if name is None else self._positions[name]
 
-    def rows(self, found: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]] | None:
+    def rows(self, found: Sequence[tuple[Any, ...]]) -> list[list[Any]] | None:
         """Return rows with truths and dates behind them, None where one is not regular."""
-        rows = []
+        rows: list[list[Any]] = []
         for row in found:
             signature = tuple(map(type, row))
             if signature not in self._regular and not self._learns(signature):
@@ -284,23 +294,22 @@ class _Statement:
             for number in self._integers(row):
                 if number is not None and not -_BEYOND_INTEGER <= number < _BEYOND_INTEGER:
                     return None
-            if self._known_detectors is not None and self._detector is not None:  # noqa: SIM102
-                if row[self._detector] not in self._known_detectors:
-                    return None
+            if self._known_detectors and row[self._detector] not in self._known_detectors:
+                return None
             try:
-                truths = map(_TRUTHS.__getitem__, self._truths(row))
-                whole = (*row, *truths)
+                whole = [*row, *map(_TRUTHS.__getitem__, self._truths(row))]
             except KeyError:
                 return None
             if self._night is not None:
                 night = row[self._night]
-                whole += (None if night is None else date.fromordinal(night + _ORDINAL_OF_MJD_0),)
+                whole.append(None if night is None else date.fromordinal(night + _ORDINAL_OF_MJD_0))
+            whole.append(None)
             rows.append(whole)
         if len(rows) > 1 and self._order:
             rows.sort(key=self._ordering)
         return rows
 
-    def _ordering(self, row: tuple[Any, ...]) -> tuple[tuple[bool, Any], ...]:
+    def _ordering(self, row: Sequence[Any]) -> tuple[tuple[bool, Any], ...]:
         """Return what a row is sorted by: NULLs last, as DuckDB has them."""
         values = [row[self._positions[name]] for name in self._order]
         return tuple((value is None, 0 if value is None else value) for value in values)
@@ -316,7 +325,7 @@ class _Statement:
         return True
 
 
-def _getter(positions: Sequence[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+def _getter(positions: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     """Return what takes the values at some positions, always as a tuple."""
     if len(positions) > 1:
         return itemgetter(*positions)
