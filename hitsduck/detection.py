@@ -7,7 +7,6 @@ sizes that are physically possible for the camera.
 from __future__ import annotations
 
 import math
-import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -231,8 +230,15 @@ def detect_moments(
         return Moments(stated, "stated", psf_moments)
     if not ixx:
         return Moments(None, "no values", psf_moments)
-    sigma = math.sqrt(statistics.median(ixx))
+    sigma = math.sqrt(_median(ixx))
     return Moments(*_unit_of(FWHM_PER_SIGMA * sigma, candidates), psf_moments)
+
+
+def _median(values: Sequence[float]) -> float:
+    # That of `statistics`, whose import takes as long as all other work here.
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def _unit_of(fwhm: float, candidates: Sequence[Camera]) -> tuple[str | None, str]:
