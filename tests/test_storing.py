@@ -505,6 +505,13 @@ def test_an_opening_attaches_a_workspace_once(workspace: Path, tmp_path: Path):
         assert len([sql for sql in statements if sql.startswith("attach")]) == 1
 
 
+def test_a_new_database_is_written_in_the_form_that_is_quickly_attached(tmp_path: Path):
+    asked = "select current_setting('storage_compatibility_version')"
+    with closing(Connection(database=tmp_path / "new.duckdb")) as connection:
+        # What DuckDB of September 2024 and all later ones read.
+        assert connection.execute(asked).fetchall() == [("v1.1.0",)]
+
+
 def test_a_workspace_and_an_apdb_are_opened_together(workspace: Path, files: dict[str, Path]):
     asked = {"stored": f"{workspace}:Apr2020", "APDB": files["Apr2020"]}
     with hitsduck.open_reruns(asked) as reruns:
