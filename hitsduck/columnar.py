@@ -34,7 +34,7 @@ WORKSPACE_SCHEMA = "hitsduck_workspace"
 LAYOUT = 1
 _DUCKDB_MAGIC = b"DUCK"
 #: Places of a table where rows are looked at: each takes longer than the rows there.
-_SAMPLE_PLACES = 10
+_SAMPLE_PLACES = 5
 #: Workspaces whose contents are remembered.
 _MOST_KNOWN = 8
 

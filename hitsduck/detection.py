@@ -149,9 +149,10 @@ def _misfit(camera: Camera, ids: Sequence[int], has_pair: bool) -> str | None:
     if not has_pair and camera.id_factor is None:
         return "its visit_id_factor is not known"
     factor = 1 if has_pair or camera.id_factor is None else camera.id_factor
+    known = frozenset(camera.detectors)  # thousands of ids are looked for, of five cameras
     for value in ids:
         detector = value if has_pair else value % factor
-        if value < 0 or detector not in camera.detectors:
+        if value < 0 or detector not in known:
             source = "" if has_pair else f" (ccdVisitId {value} = visit * {factor} + {detector})"
             return f"it has no detector {detector}{source}"
     return None
