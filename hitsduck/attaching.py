@@ -12,7 +12,7 @@ from typing import Any
 
 from hitsduck import schema
 from hitsduck.cameras import Camera
-from hitsduck.columnar import ColumnarRerun, Look, RerunFile
+from hitsduck.columnar import ColumnarRerun, Door, Look, RerunFile
 from hitsduck.connection import Connection
 from hitsduck.detection import (
     Instrument,
@@ -87,20 +87,15 @@ class AttachedRerun:
         return self.file.relation(table, self.catalog)
 
 
-def attach_files(connection: Connection, files: Mapping[str, RerunFile]) -> dict[str, str]:
+def attach_files(door: Door, files: Mapping[str, RerunFile]) -> dict[str, str]:
     """Attach the files of some reruns, each workspace once; return {rerun: catalog}."""
     catalogs: dict[str, str] = {}
-    of_stores: dict[Path, str] = {}
     for number, (name, file) in enumerate(files.items()):
         catalogs[name] = f"{OWN_PREFIX}apdb_{number}"
         if isinstance(file, ColumnarRerun):
-            first = of_stores.setdefault(file.store, catalogs[name])
-            if first != catalogs[name]:
-                catalogs[name] = first
-                continue
-        statement = file.attach_sql(catalogs[name])
-        if statement is not None:
-            connection.execute(statement)
+            catalogs[name] = file.attach(door) or catalogs[name]
+        else:
+            door.connection.execute(file.attach_sql(catalogs[name]))
     return catalogs
 
 

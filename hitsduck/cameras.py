@@ -10,9 +10,11 @@ from __future__ import annotations
 import csv
 import math
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hitsduck.errors import CameraError, InstrumentError
 
@@ -103,14 +105,14 @@ class Camera:
     plate_scale_arcsec_per_mm : float
     longitude_deg : float
         Of the site, degrees east.
-    detectors : dict of int to Detector
+    detectors : mapping of int to Detector
     """
 
     name: str
     id_factor: int | None
     plate_scale_arcsec_per_mm: float
     longitude_deg: float
-    detectors: dict[int, Detector] = field(repr=False)
+    detectors: Mapping[int, Detector] = field(repr=False)
 
     @property
     def pixel_scale_arcsec(self) -> float:
@@ -125,6 +127,43 @@ class Camera:
         return chip.area_px * chip.pixel_size_x_mm * chip.pixel_size_y_mm * scale**2
 
 
+class _PackagedDetectors(Mapping[int, Detector]):
+    """The detectors of a CSV of the package; the geometry is read when one is asked for.
+
+    The ids of all five cameras are looked at to tell whose images a file holds, which
+    happens at every opening; the geometry is wanted of one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._numbers: dict[int, None] | None = None
+        self._detectors: dict[int, Detector] | None = None
+
+    def _ids(self) -> Mapping[int, Any]:
+        if self._detectors is not None:
+            return self._detectors
+        if self._numbers is None:
+            with self._path.open(encoding="utf-8", newline="") as file:
+                header, *rows = csv.reader(file)
+            column = header.index("detector")
+            self._numbers = {int(row[column]): None for row in rows}
+        return self._numbers
+
+    def __getitem__(self, detector: int) -> Detector:
+        if self._detectors is None:
+            self._detectors = read_detectors(self._path)
+        return self._detectors[detector]
+
+    def __contains__(self, detector: object) -> bool:
+        return detector in self._ids()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ids())
+
+    def __len__(self) -> int:
+        return len(self._ids())
+
+
 @cache
 def known_cameras() -> dict[str, Camera]:
     """Return the cameras that come with the package, by name."""
@@ -136,7 +175,7 @@ def known_cameras() -> dict[str, Camera]:
             id_factor=int(row["visit_id_factor"]),
             plate_scale_arcsec_per_mm=float(row["plate_scale_arcsec_per_mm"]),
             longitude_deg=float(row["longitude_deg"]),
-            detectors=read_detectors(_DATA / "cameras" / row["file"]),
+            detectors=_PackagedDetectors(_DATA / "cameras" / row["file"]),
         )
         for row in rows
     }

@@ -50,6 +50,10 @@ _RAISED_BY_VIEWS: Mapping[str, type[HitsduckError]] = {
 }
 _RAISED = re.compile(r"hitsduck (instrument|schema|value): (.*)", re.DOTALL)
 
+#: The oldest DuckDB that reads our files. In the form for still older ones the distinct values
+#: of every column are converted at each attaching, which takes most of its time.
+STORAGE_VERSION = "v1.1.0"
+
 #: In which DuckDB tells its memory.
 _BINARY_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -142,6 +146,8 @@ class Connection:
             "autoload_known_extensions": "false",
             "python_enable_replacements": "false",
         }
+        if database is not None:
+            config["storage_compatibility_version"] = STORAGE_VERSION
         if threads is not None:
             config["threads"] = threads
         if memory_limit is not None:

@@ -39,6 +39,8 @@ _ROUNDING = 1e-9
 # Rows of both sides that are matched in one go, unless one image or cell has more. Rows at
 # the rim of a part of the sky are in its neighbours too; no row is in two parts of images.
 _SKY_PART_ROWS = 1 << 18
+# So few rows of both catalogues are matched whole: to cut them takes half as long as the search.
+_UNCUT_SKY_ROWS = 1 << 19
 _IMAGE_PART_ROWS = 1 << 16
 _MAX_NAMES_SHOWN = 30
 
@@ -233,11 +235,12 @@ def match_sky(
     _check_columns(left, left_columns, right, right_columns)
     left_side = _read(left, left_columns, "arcsec", None)
     right_side = _read(right, right_columns, "arcsec", None)
+    n_rows = left_side.position[0].size + right_side.position[0].size
     parts = sky_parts(
         left_side.position,
         right_side.position,
         radius_arcsec=float(radius_arcsec),
-        part_rows=_SKY_PART_ROWS,
+        part_rows=n_rows if n_rows <= _UNCUT_SKY_ROWS else _SKY_PART_ROWS,
     )
     return _match(left_side, right_side, parts, "arcsec", float(radius_arcsec), how)
 

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 from hitsduck.crossmatch_sky import Floats, Indices, Part, sort_with_order
 
+# `map`, or one that calls at once in several threads.
+Each = Callable[..., Iterable[Any]]
 # One side, the other side, and the squared distance between them.
 Pairs = tuple[Indices, Indices, Floats]
 
@@ -357,27 +360,47 @@ class _OpenPart:
     """Both sides of a part, laid out on a plane and sorted."""
 
     def __init__(
-        self, left: Catalog, right: Catalog, slots: tuple[Indices, Indices], reach: float
+        self,
+        left: Catalog,
+        right: Catalog,
+        slots: tuple[Indices, Indices],
+        reach: float,
+        each: Each = map,
     ) -> None:
-        (axes, image), (other_axes, other_image) = (
-            catalog.axes_and_image(side_slots)
-            for catalog, side_slots in zip((left, right), slots, strict=True)
-        )
+        catalogs, self.each = (left, right), each
+        (axes, image), (other_axes, other_image) = each(Catalog.axes_and_image, catalogs, slots)
         if image is not None and other_image is not None:
             first_image = min(image.min(), other_image.min())
             image, other_image = image - first_image, other_image - first_image
         self.reach, self.layout = reach, _Layout([(axes, image), (other_axes, other_image)])
         points = self.layout.points(axes, image), self.layout.points(other_axes, other_image)
         self.grid = _Grid(points, self.layout.n_images, reach)
-        self.left = _Places(left, slots[0], points[0], self.grid)
-        self.right = _Places(right, slots[1], points[1], self.grid)
+        grids = self.grid, self.grid
+        self.left, self.right = each(_Places, catalogs, slots, points, grids)
         self.points = self._points(self.left), self._points(self.right)
 
     def windows(self) -> _Windows:
         """Find the windows of all left places for the whole reach."""
         if self.left.key is None or self.right.key is None:
             return self._windows(*self.points, self.grid)
-        return self.grid.windows(self.points[0].v, self.left.key, self.right.key)
+        return self._windows_of_sorted(self.points[0].v, self.left.key, self.right.key)
+
+    def _windows_of_sorted(
+        self, query_v: Floats, query_key: Indices, target_key: Indices
+    ) -> _Windows:
+        middle = query_key.size // 2
+        if middle < _BLOCK:
+            return self.grid.windows(query_v, query_key, target_key)
+
+        def of(half: slice) -> _Windows:
+            return self.grid.windows(query_v[half], query_key[half], target_key)
+
+        first, second = self.each(of, (slice(middle), slice(middle, None)))
+        return _Windows(
+            np.concatenate([first.query, second.query + middle]),
+            np.concatenate([first.start, second.start]),
+            np.concatenate([first.count, second.count]),
+        )
 
     def search(self) -> tuple[_Search, _Search]:
         """Search both sides at once, then further out for places that need it."""
@@ -454,16 +477,22 @@ def nearest_rows(
         for n in (left.order.size, right.order.size)
     )
 
-    def search_part(part: Part) -> None:
+    def search_part(part: Part, each: Each = map) -> None:
         left_slots, n_left, right_slots, n_right = part
         if left_slots.size and right_slots.size:
-            searches = _OpenPart(left, right, (left_slots, right_slots), reach).search()
-            searches[0].write(of_left, n_left)
-            searches[1].write(of_right, n_right)
+            searches = _OpenPart(left, right, (left_slots, right_slots), reach, each).search()
+            list(each(_Search.write, searches, (of_left, of_right), (n_left, n_right)))
 
+    parts = iter(parts)
+    first = list(itertools.islice(parts, 2))
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        if len(first) == 1:
+            # Its sides are worked on at once. Parts do not share their sides out: each would
+            # wait for a thread that another part holds.
+            search_part(first[0], pool.map)
         # the parts write to different rows; list() raises what a part raised
-        list(pool.map(search_part, parts))
+        elif first:
+            list(pool.map(search_part, itertools.chain(first, parts)))
     return of_left, of_right
 
 

@@ -7,7 +7,6 @@ sizes that are physically possible for the camera.
 from __future__ import annotations
 
 import math
-import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -150,9 +149,10 @@ def _misfit(camera: Camera, ids: Sequence[int], has_pair: bool) -> str | None:
     if not has_pair and camera.id_factor is None:
         return "its visit_id_factor is not known"
     factor = 1 if has_pair or camera.id_factor is None else camera.id_factor
+    known = frozenset(camera.detectors)  # thousands of ids are looked for, of five cameras
     for value in ids:
         detector = value if has_pair else value % factor
-        if value < 0 or detector not in camera.detectors:
+        if value < 0 or detector not in known:
             source = "" if has_pair else f" (ccdVisitId {value} = visit * {factor} + {detector})"
             return f"it has no detector {detector}{source}"
     return None
@@ -231,8 +231,15 @@ def detect_moments(
         return Moments(stated, "stated", psf_moments)
     if not ixx:
         return Moments(None, "no values", psf_moments)
-    sigma = math.sqrt(statistics.median(ixx))
+    sigma = math.sqrt(_median(ixx))
     return Moments(*_unit_of(FWHM_PER_SIGMA * sigma, candidates), psf_moments)
+
+
+def _median(values: Sequence[float]) -> float:
+    # That of `statistics`, whose import takes as long as all other work here.
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def _unit_of(fwhm: float, candidates: Sequence[Camera]) -> tuple[str | None, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,8 @@ from typing import Any
 from hitsduck import columnar, inspection, schema, storing
 from hitsduck.attaching import ALL_RERUNS, OWN_PREFIX
 from hitsduck.cameras import Camera, get_camera, read_camera
-from hitsduck.connection import Tracer
+from hitsduck.columnar import Door
+from hitsduck.connection import Connection, Tracer
 from hitsduck.errors import CacheWarning, OutputError, QueryError, RerunNameError
 from hitsduck.reruns import PathLike, Reruns
 from hitsduck.storing import Progress
@@ -83,7 +83,6 @@ def open_reruns(
     >>> with open_reruns({"May2020": "cw_2020_05"}) as reruns:  # doctest: +SKIP
     ...     reruns.counts().polars()
     """
-    named = _named(reruns)
     if moments is not None and moments not in MOMENT_UNITS:
         raise QueryError(
             f"moments is {moments!r}; it is one of {', '.join(MOMENT_UNITS)} (--moments)"
@@ -94,26 +93,33 @@ def open_reruns(
         raise QueryError(f"tracer is {tracer!r}; a function of two arguments is wanted")
     stated = _stated_camera(instrument, camera)
     flag_set, flags = schema.resolve_flags(bad_flags)
-    if not isinstance(cache, bool):
-        settings: storing.Settings = {
-            "threads": threads,
-            "memory_limit": memory_limit,
-            "temp_directory": temp_directory,
-        }
-        # The cache holds what is in the file, whatever camera or flags are asked for.
-        named = [(name, _cached(name, path, Path(cache), stated, settings)) for name, path in named]
-    return Reruns(
-        named,
-        stated=stated,
-        moments=moments,
-        flag_set=flag_set,
-        flags=flags,
-        threads=threads,
-        memory_limit=memory_limit,
-        temp_directory=temp_directory,
-        keeps=cache is not False,
-        tracer=tracer,
-    )
+    settings: storing.Settings = {
+        "threads": threads,
+        "memory_limit": memory_limit,
+        "temp_directory": temp_directory,
+    }
+    door = Door(lambda: Connection(**settings, tracer=tracer))
+    try:
+        named = _named(reruns, door)
+        if not isinstance(cache, bool):
+            # It holds what is in the file, whatever camera or flags are asked for.
+            folder = Path(cache)
+            named = [
+                (name, _cached(name, path, folder, stated, settings, door)) for name, path in named
+            ]
+        return Reruns(
+            named,
+            door=door,
+            stated=stated,
+            moments=moments,
+            flag_set=flag_set,
+            flags=flags,
+            **settings,
+            keeps=cache is not False,
+        )
+    except BaseException:
+        door.close()
+        raise
 
 
 def _cached(
@@ -122,11 +128,14 @@ def _cached(
     folder: Path,
     stated: str | Camera | None,
     settings: storing.Settings,
+    door: Door,
 ) -> PathLike:
     """Return the workspace of one APDB in a cache; it is made where it is not there."""
-    if columnar.find(path) is not None:
+    if columnar.find(path, door) is not None:
         return path
     file = inspection.find_apdb(path).absolute()
+    import hashlib
+
     told = repr((str(file), inspection.FileState.of(file).parts, columnar.LAYOUT))
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
     target = folder / f"{file.parent.name}-{file.stem}-{digest}.duckdb"
@@ -203,27 +212,33 @@ def rerun_name(path: PathLike) -> str:
     return place.parent.name if place.name == "association.db" else place.stem
 
 
-def expanded(path: PathLike) -> list[tuple[str, PathLike]]:
+def expanded(path: PathLike, door: Door | None = None) -> list[tuple[str, PathLike]]:
     """Return name and path of every rerun that a path stands for.
 
     A workspace stands for all its reruns, any other path for one.
+
+    Parameters
+    ----------
+    path : path-like
+    door : Door, optional
+        Through which the reruns are read after that.
     """
     name = rerun_name(path)
     if Path(path).exists() and columnar.is_workspace(path):
-        found = columnar.manifests(Path(path))
+        found = columnar.manifests(Path(path), door)
         return [(rerun, f"{os.fspath(path)}:{rerun}") for rerun in found]
     return [(name, path)]
 
 
 def _named(
-    reruns: Mapping[str, PathLike] | Sequence[PathLike] | PathLike,
+    reruns: Mapping[str, PathLike] | Sequence[PathLike] | PathLike, door: Door
 ) -> list[tuple[str, PathLike]]:
     if isinstance(reruns, Mapping):
         pairs = list(reruns.items())
     elif isinstance(reruns, str | os.PathLike):
-        pairs = expanded(reruns)
+        pairs = expanded(reruns, door)
     elif isinstance(reruns, Iterable):
-        pairs = [pair for path in reruns for pair in expanded(path)]
+        pairs = [pair for path in reruns for pair in expanded(path, door)]
     else:
         raise RerunNameError(
             f"{reruns!r} names no rerun; give {{name: path}}, a list of paths, or one path"

@@ -19,9 +19,9 @@ import duckdb
 from hitsduck import attaching, columnar, guard, inspection, ready, storing, suggestions, views
 from hitsduck.attaching import ALL_RERUNS, OWN_PREFIX, AttachedRerun
 from hitsduck.cameras import Camera
-from hitsduck.columnar import Look
+from hitsduck.columnar import Door, Look
 from hitsduck.complaints import explained
-from hitsduck.connection import Connection, Parameters, Tracer, translated
+from hitsduck.connection import Connection, Parameters, translated
 from hitsduck.errors import (
     BadValueError,
     HitsduckError,
@@ -81,7 +81,7 @@ class Reruns:
         memory_limit: str | None = None,
         temp_directory: PathLike | None = None,
         keeps: bool = True,
-        tracer: Tracer | None = None,
+        door: Door,
     ) -> None:
         #: Whether what several questions need is read once into memory.
         self.keeps = keeps
@@ -109,17 +109,12 @@ class Reruns:
         self.bad_flags = tuple(flags)
         try:
             files = {
-                name: columnar.find(path)
+                name: columnar.find(path, door)
                 or inspection.inspect(path, copy_folder=self._folder / "copies")
                 for name, path in named
             }
-            self._connection = Connection(
-                threads=threads,
-                memory_limit=memory_limit,
-                temp_directory=temp_directory,
-                tracer=tracer,
-            )
-            catalogs = attaching.attach_files(self._connection, files)
+            self._connection = door.connection
+            catalogs = attaching.attach_files(door, files)
             self._attached = {
                 name: attaching.examine(
                     name,

@@ -10,7 +10,6 @@ lsst/ap_association.
 from __future__ import annotations
 
 import csv
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -399,7 +398,9 @@ def _unknown_flag(name: str, known: Sequence[str]) -> str:
     candidates = {flag: flag for flag in known}
     candidates |= {flag.removeprefix(_PIXEL): flag for flag in known}
     candidates |= {name: name for name in FLAG_SETS}
-    close = difflib.get_close_matches(name, list(candidates), n=1)
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(candidates), n=1)
     close = close or [known for known in candidates if name and known.startswith(name)]
     hint = f", did you mean {candidates[close[0]]}?" if close else ""
     # Most flags share their beginning, which may be left out: so the list is short.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -40,12 +39,14 @@ def column_meant(name: str, columns: Iterable[str]) -> str | None:
     >>> column_meant("vist", ["visit", "band"])
     'visit'
     """
+    from difflib import get_close_matches
+
     by_fold = {column.casefold(): column for column in columns}
     fold = name.casefold()
     for today in (*_names_of_today().get(fold, ()), _OTHER_WORDS.get(fold, "")):
         if today.casefold() in by_fold:
             return by_fold[today.casefold()]
-    near = difflib.get_close_matches(fold, by_fold, n=1)
+    near = get_close_matches(fold, by_fold, n=1)
     return by_fold[near[0]] if near else None
 
 
@@ -67,9 +68,11 @@ def view_meant(name: str) -> str | None:
     >>> view_meant("DiaSource")
     'dia_source'
     """
+    from difflib import get_close_matches
+
     by_word = {view.replace("_", ""): view for view in views.view_names()}
     word = name.rpartition(".")[2].strip('"').casefold().replace("_", "")
-    near = difflib.get_close_matches(word, by_word, n=1, cutoff=0.7)
+    near = get_close_matches(word, by_word, n=1, cutoff=0.7)
     return by_word[near[0]] if near else None
 
 

@@ -311,6 +311,33 @@ def test_a_camera_file_without_detectors_or_with_one_twice_is_refused(
         read_detectors(write(tmp_path / "bad.csv", *lines))
 
 
+def test_to_know_the_detectors_of_a_camera_their_geometry_is_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    known_cameras.cache_clear()
+    asked: list[str] = []
+    read = cameras.read_detectors
+
+    def reading(path: str | Path) -> dict[int, cameras.Detector]:
+        asked.append(Path(path).stem)
+        return read(path)
+
+    monkeypatch.setattr(cameras, "read_detectors", reading)
+    ids = {name: list(camera.detectors) for name, camera in known_cameras().items()}
+    assert {name: len(camera.detectors) for name, camera in known_cameras().items()} == {
+        name: len(of_camera) for name, of_camera in ids.items()
+    }
+    assert 62 in get_camera("DECam").detectors
+    assert 63 not in get_camera("DECam").detectors
+    assert asked == []
+    for name, camera in known_cameras().items():
+        assert ids[name] == [chip.detector for chip in camera.detectors.values()]
+        assert ids[name] == list(camera.detectors)
+    assert len(asked) == len(NAMES)
+    with pytest.raises(KeyError):
+        get_camera("DECam").detectors[63]
+
+
 def test_a_camera_file_that_cannot_be_read_is_named(tmp_path: Path):
     with pytest.raises(CameraError, match=r"absent\.csv"):
         read_camera(tmp_path / "absent.csv")

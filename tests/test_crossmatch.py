@@ -782,6 +782,7 @@ def test_small_parts_and_blocks_give_the_same_answer(
         )
 
     expected = both()
+    monkeypatch.setattr(crossmatch, "_UNCUT_SKY_ROWS", 0)
     monkeypatch.setattr(crossmatch, "_SKY_PART_ROWS", 100)
     monkeypatch.setattr(crossmatch, "_IMAGE_PART_ROWS", 100)
     monkeypatch.setattr(crossmatch_search, "_BLOCK", 64)
@@ -796,12 +797,32 @@ def test_small_parts_and_blocks_give_the_same_answer(
 def test_the_number_of_threads_does_not_matter(
     crowd: tuple[pl.DataFrame, pl.DataFrame], n_threads: int, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(crossmatch, "_UNCUT_SKY_ROWS", 0)
     monkeypatch.setattr(crossmatch, "_SKY_PART_ROWS", 50)
     monkeypatch.setattr(crossmatch, "_IMAGE_PART_ROWS", 50)
     expected = [match_sky(*crowd, radius_arcsec=5.0, how=how).pairs for how in HOWS]
     monkeypatch.setattr(pl, "thread_pool_size", lambda: n_threads)
     for how, pairs in zip(HOWS, expected, strict=True):
         assert match_sky(*crowd, radius_arcsec=5.0, how=how).pairs.equals(pairs)
+
+
+@pytest.mark.parametrize("n_threads", [1, 7])
+@pytest.mark.parametrize("how", HOWS)
+def test_catalogues_that_are_not_cut_are_matched_alike_by_any_number_of_threads(
+    crowd: tuple[pl.DataFrame, pl.DataFrame],
+    how: How,
+    n_threads: int,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(crossmatch_search, "_BLOCK", 64)
+    monkeypatch.setattr(crossmatch, "_UNCUT_SKY_ROWS", 0)
+    monkeypatch.setattr(crossmatch, "_SKY_PART_ROWS", 50)
+    expected = match_sky(*crowd, radius_arcsec=5.0, how=how)
+    monkeypatch.setattr(crossmatch, "_UNCUT_SKY_ROWS", sum(side.height for side in crowd))
+    monkeypatch.setattr(pl, "thread_pool_size", lambda: n_threads)
+    found = match_sky(*crowd, radius_arcsec=5.0, how=how)
+    assert found.pairs.equals(expected.pairs)
+    assert found.n_ambiguous == expected.n_ambiguous
 
 
 @pytest.mark.parametrize("how", ONE_TO_ONE)

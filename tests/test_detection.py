@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import statistics
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,12 @@ def source(detector: int = 20, **cells: Any) -> dict[str, Any]:
         "y": 20.0,
         "midpointMjdTai": 57070.1,
     } | cells
+
+
+@pytest.mark.parametrize("n_values", [1, 2, 3, 10, 11])
+def test_the_median_is_that_of_statistics(n_values: int):
+    values = [float(number * 7 % 11) for number in range(n_values)]
+    assert detection._median(values) == statistics.median(values)
 
 
 def instrument_of(path: Path, stated: str | None = None) -> detection.Instrument:

@@ -92,6 +92,13 @@ def test_opening_and_counting_imports_none_of_the_heavy_packages(path: Path):
     assert found & set(HEAVY) == set()
 
 
+def test_opening_is_imported_without_what_other_questions_need():
+    # Together these take as long to import as a small file to open.
+    found = imported_by("import hitsduck.opening")
+    assert "duckdb" in found
+    assert found & {"statistics", "fractions", "hashlib", "difflib"} == set()
+
+
 def test_the_command_counts_imports_neither_altair_nor_astropy(path: Path):
     found = imported_by(
         "import sys\n"

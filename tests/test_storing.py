@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -23,8 +24,10 @@ from polars.testing import assert_frame_equal
 
 import hitsduck
 from hitsduck import columnar, storing
+from hitsduck.connection import Connection
 from hitsduck.errors import (
     CacheWarning,
+    InstrumentError,
     NotAnApdbError,
     OutputError,
     QueryError,
@@ -485,6 +488,100 @@ def test_a_workspace_is_not_called_like_its_rerun(tmp_path: Path):
 
 
 # -- stores that are none --------------------------------------------------------------------
+
+
+def test_an_opening_attaches_a_workspace_once(workspace: Path, tmp_path: Path):
+    # A name of its own, which no other test has looked into before.
+    path = Path(shutil.copyfile(workspace, tmp_path / "copy.duckdb"))
+    statements: list[str] = []
+
+    def keep(sql: str, _: object) -> None:
+        statements.append(sql)
+
+    for spelling in (path, {name: f"{path}:{name}" for name in NAMES}, path):
+        statements.clear()
+        with hitsduck.open_reruns(spelling, tracer=keep) as reruns:
+            assert list(reruns) == list(NAMES)
+        assert len([sql for sql in statements if sql.startswith("attach")]) == 1
+
+
+def test_a_new_database_is_written_in_the_form_that_is_quickly_attached(tmp_path: Path):
+    asked = "select current_setting('storage_compatibility_version')"
+    with closing(Connection(database=tmp_path / "new.duckdb")) as connection:
+        # What DuckDB of September 2024 and all later ones read.
+        assert connection.execute(asked).fetchall() == [("v1.1.0",)]
+
+
+def test_a_workspace_and_an_apdb_are_opened_together(workspace: Path, files: dict[str, Path]):
+    asked = {"stored": f"{workspace}:Apr2020", "APDB": files["Apr2020"]}
+    with hitsduck.open_reruns(asked) as reruns:
+        stored, apdb = reruns.counts().rows()
+    assert {**stored, "rerun": None} == {**apdb, "rerun": None}
+
+
+def test_an_opening_that_fails_lets_go_of_the_workspace(workspace: Path, tmp_path: Path):
+    path = Path(shutil.copyfile(workspace, tmp_path / "copy.duckdb"))
+    with pytest.raises(InstrumentError) as raised:
+        hitsduck.open_reruns(path, instrument="LSSTComCam")
+    assert "it has no detector" in str(raised.value)
+    # An engine that had it open still would refuse this.
+    duckdb.connect(str(path)).close()
+
+
+def of_table(rows: str, tmp_path: Path) -> tuple[columnar.ColumnarRerun, columnar.Door]:
+    """Return a stored table DiaSource, and the door where it is attached."""
+    path = tmp_path / "rows.duckdb"
+    with closing(duckdb.connect(str(path))) as connection:
+        connection.execute("create schema A")
+        connection.execute(f"create table A.DiaSource as {rows}")
+    manifest = columnar.Manifest("A", {"DiaSource": 0}, {}, {}, None, "all", {})
+    rerun = columnar.ColumnarRerun(path, path, manifest, {}, "A", {}, ())
+    return rerun, columnar.Door(Connection)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_distinct_ids_are_complete_in_whatever_order_the_rows_lie(tmp_path: Path, threads: int):
+    # 300,000 rows of 1000 ids in a mixed order; one id twice in a row, NULLs between.
+    rows = (
+        "select nullif(number * 7919 % 1001, 1000) as ccdVisitId from range(300000) as t (number)"
+    )
+    rerun, door = of_table(rows, tmp_path)
+    with closing(door):
+        look = columnar.Look(door.connection, rerun.attach(door) or "")
+        door.connection.execute(f"set threads = {threads:d}")
+        found, is_complete = rerun.distinct_or_sample(look, "DiaSource", ["ccdVisitId"])
+    assert (found, is_complete) == ([(number,) for number in range(1000)], True)
+
+
+def test_distinct_ids_of_rows_in_order_are_the_same(tmp_path: Path):
+    rerun, door = of_table("select unnest([NULL, 5, 5, NULL, NULL, 5, 7, 7]) as detector", tmp_path)
+    with closing(door):
+        look = columnar.Look(door.connection, rerun.attach(door) or "")
+        assert rerun.distinct_or_sample(look, "DiaSource", ["detector"]) == ([(5,), (7,)], True)
+
+
+def test_a_sample_is_spread_from_the_first_row_to_the_last(tmp_path: Path):
+    rerun, door = of_table("select range as x from range(300000)", tmp_path)
+    with closing(door):
+        look = columnar.Look(door.connection, rerun.attach(door) or "")
+        rows, is_complete = rerun.sample(look, "DiaSource", ["x"])
+        again, _ = rerun.sample(look, "DiaSource", ["x"])
+    numbers = [row[0] for row in rows]
+    assert (len(numbers), len(set(numbers)), is_complete) == (1000, 1000, False)
+    assert (min(numbers), max(numbers)) == (0, 299_999)
+    # Five places of 200 rows each, the first and the last included.
+    assert sorted({number // 1000 for number in numbers}) == [0, 74, 75, 149, 150, 224, 225, 299]
+    assert sorted(again) == sorted(rows)
+
+
+def test_a_sample_of_a_table_with_gaps_is_as_large(tmp_path: Path):
+    rerun, door = of_table("select range as x from range(300000)", tmp_path)
+    with closing(duckdb.connect(str(rerun.store))) as connection:
+        connection.execute("delete from A.DiaSource where x between 1000 and 290000")
+    with closing(door):
+        look = columnar.Look(door.connection, rerun.attach(door) or "")
+        rows, is_complete = rerun.sample(look, "DiaSource", ["x"])
+    assert (len(rows), is_complete) == (1000, False)
 
 
 def test_a_workspace_that_holds_several_asks_for_one(workspace: Path):
