@@ -8,7 +8,6 @@ workspace is opened, the views compute as they do over any other store.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +52,8 @@ def digest(rerun: AttachedRerun) -> str | None:
     None where something cannot be told for want of the instrument: the views then raise
     an error, which cannot be kept.
     """
+    import hashlib
+
     rows = attaching.definition_rows(rerun)
     (definition,) = rows["rerun"]
     if any(definition[name] for name in definition if name.endswith("_problem")):
