@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from hitsduck import attaching, columnar, guard, inspection, storing, suggestions, views
+from hitsduck import attaching, columnar, exporting, guard, inspection, storing, suggestions, views
 from hitsduck.attaching import ALL_RERUNS, OWN_PREFIX, AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.columnar import Look
@@ -336,7 +336,7 @@ class Reruns:
         ------
         RerunNameError, OutputError, RerunChangedError
         """
-        return storing.export_parquet(
+        return exporting.export_parquet(
             self.attached(name),
             folder,
             columns=columns,
