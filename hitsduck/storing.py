@@ -6,6 +6,7 @@ is checked against SQLite's own count and sums before anything gets its final na
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -25,7 +26,7 @@ from hitsduck.connection import ENGINE_VERSION, Connection
 from hitsduck.errors import EngineError, OutputError, QueryError
 from hitsduck.importing import Importer, stored_columns
 from hitsduck.inspection import SIMULATED_MARK, ApdbFile, FileState
-from hitsduck.quoting import quote_identifier
+from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.views import ViewMaker
 
 #: Ends the name of what is not complete yet.
@@ -344,11 +345,19 @@ class _WorkspaceWriter:
             for view in views.view_names():
                 maker.ensure(view)
         self._lay_unions()
-        for number, (name, (_, manifest)) in enumerate(self._stored.items()):
-            connection.execute(
-                f"insert into {WORKSPACE_SCHEMA}.rerun_manifest values (?, ?, ?)",
-                [number, name, manifest.to_json()],
-            )
+        # As JSON: binding a value would make DuckDB import pandas (docs/engine.md).
+        rows = [
+            {"number": number, "rerun": name, "manifest": manifest.to_json()}
+            for number, (name, (_, manifest)) in enumerate(self._stored.items())
+        ]
+        listed = self._folder / "manifests.json"
+        listed.write_text(json.dumps(rows), encoding="utf-8")
+        connection.execute(
+            f"insert into {WORKSPACE_SCHEMA}.rerun_manifest by name select * from "
+            f"read_json({quote_text(listed)}, format = 'array', maximum_object_size = "
+            f"{max(listed.stat().st_size, 1):d}, "
+            "columns = {number: 'integer', rerun: 'varchar', manifest: 'varchar'})"
+        )
         connection.use_schema("main")
         connection.execute("checkpoint")
 
