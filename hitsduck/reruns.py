@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from hitsduck import attaching, columnar, guard, inspection, ready, storing, suggestions, views
+from hitsduck import (
+    attaching,
+    columnar,
+    exporting,
+    guard,
+    inspection,
+    ready,
+    storing,
+    suggestions,
+    views,
+)
 from hitsduck.attaching import ALL_RERUNS, OWN_PREFIX, AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.columnar import Door, Look
@@ -337,7 +347,7 @@ class Reruns:
         ------
         RerunNameError, OutputError, RerunChangedError
         """
-        return storing.export_parquet(
+        return exporting.export_parquet(
             self.attached(name),
             folder,
             columns=columns,

@@ -1,17 +1,16 @@
-"""Stores reruns in columns: workspaces (one DuckDB file) and folders of Parquet files.
+"""Stores reruns in a workspace: one DuckDB file, in columns.
 
-Each APDB is read once, in parallel, under the names of schema 10.0.0. What was read is
-checked against SQLite's own count and sums before anything gets its final name.
+Each APDB is read once, under the names of schema 10.0.0 (`hitsduck.importing`). What was stored
+is checked against SQLite's own count and sums before anything gets its final name.
 """
 
 from __future__ import annotations
 
-import math
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,36 +19,18 @@ from typing import TypedDict
 import duckdb
 
 import hitsduck
-from hitsduck import attaching, canary, columnar, ready, schema, suggestions, views
+from hitsduck import attaching, canary, columnar, ready, schema, views
 from hitsduck.attaching import STAGED, AttachedRerun
-from hitsduck.columnar import MANIFEST, WORKSPACE_SCHEMA, ColumnarRerun, Manifest, Origin
+from hitsduck.columnar import WORKSPACE_SCHEMA, ColumnarRerun, Manifest, Origin
 from hitsduck.connection import ENGINE_VERSION, Connection
-from hitsduck.errors import EngineError, OutputError, QueryError, RerunChangedError
+from hitsduck.errors import EngineError, OutputError, QueryError
+from hitsduck.importing import Importer, stored_columns
 from hitsduck.inspection import SIMULATED_MARK, ApdbFile, FileState
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.views import ViewMaker
 
-#: What no table can do without: keys, positions, validity; flags are always stored.
-_REQUIRED: Mapping[str, tuple[str, ...]] = {
-    "DiaSource": ("diaSourceId", "diaObjectId", "visit", "detector", "ccdVisitId", "ra", "dec"),
-    "DiaObject": ("diaObjectId", "validityStartMjdTai", "validityEndMjdTai"),
-    "DiaForcedSource": ("diaObjectId", "visit", "detector", "ccdVisitId"),
-    "DetectorVisitProcessingSummary": ("visit", "detector"),
-}
-#: What rows are ordered by, so that a question about a visit reads few of them.
-_ORDER: Mapping[str, tuple[str, ...]] = {
-    "DiaSource": ("visit", "ccdVisitId", "detector", "diaSourceId"),
-    "DiaObject": ("diaObjectId", "validityStartMjdTai"),
-    "DiaForcedSource": ("visit", "ccdVisitId", "detector", "diaObjectId"),
-    "DetectorVisitProcessingSummary": ("visit", "detector"),
-}
-#: Rows of a Parquet file's groups.
-_GROUP_ROWS = 262_144
-#: Relative difference of two sums of the same numbers in another order.
-_SUM_TOLERANCE = 1e-9
+#: Ends the name of what is not complete yet.
 _PARTIAL = ".hitsduck-partial"
-#: What the system says where no more can be written.
-_FULL = ("No space left", "Disk quota exceeded", "File too large", "disk is full")
 
 
 class Settings(TypedDict, total=False):
@@ -135,7 +116,7 @@ def create_workspace(
     RerunChangedError
         An APDB changed while it was read, or SQLite counts or sums otherwise.
     """
-    target = _path(path)
+    target = as_path(path)
     if target.exists() and not overwrite:
         raise OutputError(
             f"{target}: is there already; refresh it (`hitsduck workspace refresh {target}`), "
@@ -147,7 +128,7 @@ def create_workspace(
             f"{target}: is called like its rerun {alike[0]!r}, so that DuckDB could not tell file "
             "and rerun apart; give the file another name"
         )
-    with _partial(target) as partial:
+    with partial_of(target) as partial:
         with ExitStack() as stack:
             connection = Connection(
                 database=partial,
@@ -166,20 +147,20 @@ def create_workspace(
             )
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hitsduck-")))
             writer = _WorkspaceWriter(connection, folder)
-            total = _Total(reruns, progress)
+            total = Total(reruns, progress)
             for rerun in reruns:
                 asked = columns.get(rerun.name, "all") if isinstance(columns, Mapping) else columns
                 if isinstance(rerun.file, ColumnarRerun) and isinstance(columns, Mapping):
                     writer.take_over(rerun)
                 else:
-                    writer.add(rerun, _asked(asked), total)
+                    writer.add(rerun, asked_columns(asked), total)
             writer.finish()
         os.replace(partial, target)
     return target
 
 
 @contextmanager
-def _partial(target: Path) -> Iterator[Path]:
+def partial_of(target: Path) -> Iterator[Path]:
     """Give a name beside `target` to write under; what is left under it goes."""
     folder = target.absolute().parent
     if not folder.is_dir():
@@ -224,7 +205,8 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _asked(columns: str | Sequence[str]) -> str:
+def asked_columns(columns: str | Sequence[str]) -> str:
+    """Return the columns to store as one text."""
     if isinstance(columns, str):
         return columns
     if not isinstance(columns, Sequence) or not all(isinstance(name, str) for name in columns):
@@ -232,48 +214,14 @@ def _asked(columns: str | Sequence[str]) -> str:
     return ",".join(columns)
 
 
-def _path(path: str | os.PathLike[str]) -> Path:
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """Return where to write."""
     if not isinstance(path, str | os.PathLike):
         raise OutputError(f"{path!r} is no path; name the file or folder to write")
     return Path(path)
 
 
-def _chosen(columns: str) -> Mapping[str, frozenset[str]] | None:
-    """Return {table: columns that are stored}; None stands for all.
-
-    Raises
-    ------
-    QueryError
-        A column does not exist.
-    """
-    if columns == "all":
-        return None
-    flags = frozenset(schema.flag_names())
-    if columns == "notebook":
-        wanted = {table: frozenset(names) for table, names in schema.NOTEBOOK_COLUMNS.items()}
-    else:
-        names = frozenset(part.strip() for part in columns.split(",") if part.strip())
-        known = {
-            table: {column.name for column in schema.columns(table)}
-            for table in ("DiaSource", "DiaObject")
-        }
-        unknown = sorted(names - set().union(*known.values()))
-        if unknown:
-            every = sorted(set().union(*known.values()))
-            meant = [suggestions.column_meant(name, every) for name in unknown]
-            hint = f"did you mean {', '.join(filter(None, meant))}? " if any(meant) else ""
-            raise QueryError(
-                f"no column {', '.join(unknown)} in DiaSource or DiaObject; {hint}say all, "
-                'notebook, or columns of the views (hitsduck sql RERUN "describe dia_source")'
-            )
-        wanted = {table: names & of_table for table, of_table in known.items()}
-    return {
-        table: wanted[table] | set(_REQUIRED[table]) | (flags if table == "DiaSource" else set())
-        for table in wanted
-    }
-
-
-class _Total:
+class Total:
     """How much has been read, and whom to tell."""
 
     def __init__(self, reruns: Sequence[AttachedRerun], progress: Progress | None) -> None:
@@ -288,128 +236,10 @@ class _Total:
         self._all = sum(n for of_rerun in self.rows.values() for n in of_rerun.values())
 
     def told(self, rerun: str, table: str) -> None:
+        """Say that a table is done."""
         self._done += self.rows[rerun].get(table, 0)
         if self._progress is not None:
             self._progress(rerun, table, self._done, self._all)
-
-
-def stored_columns(rerun: AttachedRerun, table: str, columns: str) -> dict[str, str]:
-    """Return {canonical column: SQL over the physical table} of what is stored of a table.
-
-    Columns that the generation lacks are not stored: the views give NULL for them.
-    """
-    physical = rerun.file.tables[table]
-    chosen = _chosen(columns)
-    flags = set(schema.flags_in_file(physical)) if table == "DiaSource" else set()
-    expressions = attaching.staged_expressions(rerun, table, has_rows=True)
-    return {
-        name: expression
-        for name, expression in expressions.items()
-        if (schema.physical_name(table, name, physical) is not None or name in flags)
-        and (chosen is None or table not in chosen or name in chosen[table])
-    }
-
-
-class _Reader:
-    """Reads tables of reruns into temporary tables, and checks what it has read."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def staged(self, rerun: AttachedRerun, table: str, columns: str) -> str:
-        """Read one table; return its stored form as SELECT, floats narrowed and in order.
-
-        Raises
-        ------
-        RerunChangedError
-            The file changed, or SQLite does not agree with what was read.
-        """
-        rerun.file.check_unchanged(rerun.name)
-        expressions = stored_columns(rerun, table, columns)
-        terms = ", ".join(f"{sql} as {quote_identifier(n)}" for n, sql in expressions.items())
-        self.connection.execute("drop table if exists temp.hitsduck_stage")
-        with ThreadPoolExecutor(1) as pool:
-            theirs: Future[dict[str, float]] | None = None
-            if isinstance(rerun.file, ApdbFile):
-                theirs = pool.submit(_sqlite_sums, rerun.file, table, list(expressions))
-            self.connection.execute(
-                f"create temp table hitsduck_stage as select {terms} from {rerun.physical(table)}"
-            )
-            if theirs is not None:
-                self._agree(rerun, table, theirs.result())
-        rerun.file.check_unchanged(rerun.name)
-        narrow = self._narrow(table, list(expressions))
-        listed = ", ".join(
-            f"cast({quote_identifier(n)} as float) as {quote_identifier(n)}"
-            if n in narrow
-            else quote_identifier(n)
-            for n in expressions
-        )
-        order = [quote_identifier(name) for name in _ORDER[table] if name in expressions]
-        ordered = f" order by {', '.join(order)}" if order else ""
-        return f"select {listed} from temp.hitsduck_stage{ordered}"
-
-    def _agree(self, rerun: AttachedRerun, table: str, theirs: Mapping[str, float]) -> None:
-        """Compare the rows and the sum of each column with SQLite's own."""
-        names = [name for name in theirs if name]
-        terms = "".join(
-            f", sum(cast({quoted} as double)), sum(abs(cast({quoted} as double)))"
-            for quoted in map(quote_identifier, names)
-        )
-        row = self.connection.execute(f"select count(*){terms} from temp.hitsduck_stage").fetchone()
-        assert row is not None
-        problems = []
-        if row[0] != theirs[""]:
-            problems.append(f"{row[0]} rows where SQLite counts {theirs['']:.0f}")
-        for number, name in enumerate(names):
-            total, size = row[1 + 2 * number] or 0.0, row[2 + 2 * number] or 0.0
-            is_sum = math.isclose(total, theirs[name], rel_tol=0, abs_tol=_SUM_TOLERANCE * size)
-            if math.isfinite(theirs[name]) and math.isfinite(total) and not is_sum:
-                problems.append(f"{name}: a sum of {total} where SQLite has {theirs[name]}")
-        if problems:
-            raise RerunChangedError(
-                f"rerun {rerun.name!r} ({rerun.file.path}): {table} was read otherwise than SQLite "
-                f"counts it ({'; '.join(problems[:3])}); is it being written? Nothing was stored"
-            )
-
-    def _narrow(self, table: str, names: Sequence[str]) -> set[str]:
-        """Return the columns of 32-bit floats whose every value such a float can hold."""
-        kinds = {column.name: column.type for column in schema.columns(table)}
-        floats = [name for name in names if kinds[name] == "FLOAT"]
-        if not floats:
-            return set()
-        terms = ", ".join(
-            f"coalesce(bool_and(coalesce(cast(try_cast({quoted} as float) as double) = {quoted}, "
-            f"{quoted} is null)), true)"
-            for quoted in map(quote_identifier, floats)
-        )
-        row = self.connection.execute(f"select {terms} from temp.hitsduck_stage").fetchone()
-        assert row is not None
-        return {name for name, holds in zip(floats, row, strict=True) if holds}
-
-
-def _sqlite_sums(file: ApdbFile, table: str, canonical: Sequence[str]) -> dict[str, float]:
-    """Return {column: its sum} as SQLite has it; under "" the number of rows.
-
-    Only of columns that are stored as they are: numbers under an older or the same name.
-    """
-    names = {}
-    kinds = {column.name: column.type for column in schema.columns(table)}
-    for name in canonical:
-        physical = schema.physical_name(table, name, file.tables[table])
-        is_number = kinds[name] not in ("VARCHAR", "BLOB")
-        if physical is not None and is_number and not _is_time(file.tables[table][physical]):
-            names[name] = physical
-    terms = "".join(f", total({quote_identifier(physical)})" for physical in names.values())
-    with file.reading() as connection:
-        row = connection.execute(
-            f"select count(*){terms} from {quote_identifier(file.table_name(table))}"
-        ).fetchone()
-    return dict(zip(["", *names], map(float, row), strict=True))
-
-
-def _is_time(declared: str) -> bool:
-    return "TIME" in declared.upper() or "DATE" in declared.upper()
 
 
 def _versions() -> dict[str, str]:
@@ -446,7 +276,7 @@ class _WorkspaceWriter:
     def __init__(self, connection: Connection, folder: Path) -> None:
         self._connection = connection
         self._folder = folder
-        self._reader = _Reader(connection)
+        self._importer = Importer(connection)
         self._stored: dict[str, tuple[AttachedRerun, Manifest]] = {}
 
     def _attach(self, rerun: AttachedRerun) -> AttachedRerun:
@@ -457,21 +287,25 @@ class _WorkspaceWriter:
             self._connection.execute(statement)
         return told
 
-    def add(self, rerun: AttachedRerun, columns: str, total: _Total) -> None:
+    def add(self, rerun: AttachedRerun, columns: str, total: Total) -> None:
         """Read one rerun."""
         told = self._attach(rerun)
-        self._connection.execute(_scans(told.file.can_be_sliced))
+        self._connection.execute(scans(told.file.can_be_sliced))
         home = quote_identifier(rerun.name)
         self._connection.execute(f"create schema if not exists {home}")
         rows = {}
         for table in STAGED.values():
             if table not in rerun.file.tables:
                 continue
-            select = self._reader.staged(told, table, columns)
-            self._connection.execute(f"create table {home}.{quote_identifier(table)} as {select}")
+            stored = f"{home}.{quote_identifier(table)}"
+
+            def write(select: str, stored: str = stored) -> str:
+                self._connection.execute(f"create or replace table {stored} as {select}")
+                return stored
+
+            self._importer.store(told, table, columns, write)
             rows[table] = total.rows[rerun.name][table]
             total.told(rerun.name, table)
-        self._connection.execute("drop table if exists temp.hitsduck_stage")
         if told.file.attach_sql(told.catalog) is not None:
             self._connection.execute(f"detach {quote_identifier(told.catalog)}")
         self._stored[rerun.name] = (rerun, manifest_of(rerun, rows, columns, {}))
@@ -512,11 +346,19 @@ class _WorkspaceWriter:
                 maker.ensure(view)
             self._stored[name] = (rerun, replace(manifest, ready=ready.store(connection, here)))
         self._lay_unions()
-        for number, (name, (_, manifest)) in enumerate(self._stored.items()):
-            connection.execute(
-                f"insert into {WORKSPACE_SCHEMA}.rerun_manifest values (?, ?, ?)",
-                [number, name, manifest.to_json()],
-            )
+        # As JSON: binding a value would make DuckDB import pandas (docs/engine.md).
+        rows = [
+            {"number": number, "rerun": name, "manifest": manifest.to_json()}
+            for number, (name, (_, manifest)) in enumerate(self._stored.items())
+        ]
+        listed = self._folder / "manifests.json"
+        listed.write_text(json.dumps(rows), encoding="utf-8")
+        connection.execute(
+            f"insert into {WORKSPACE_SCHEMA}.rerun_manifest by name select * from "
+            f"read_json({quote_text(listed)}, format = 'array', maximum_object_size = "
+            f"{max(listed.stat().st_size, 1):d}, "
+            "columns = {number: 'integer', rerun: 'varchar', manifest: 'varchar'})"
+        )
         connection.use_schema("main")
         connection.execute("checkpoint")
 
@@ -530,7 +372,7 @@ class _WorkspaceWriter:
             )
 
 
-def _scans(can_be_sliced: bool) -> str:
+def scans(can_be_sliced: bool) -> str:
     """Return the setting with which a file's tables are read."""
     return canary.SHARED_SCANS if can_be_sliced else canary.LONE_SCANS
 
@@ -587,106 +429,3 @@ def _state_of(manifest: Manifest) -> str:
     if not found:
         return "gone"
     return "current" if found == manifest.origin.parts else "changed"
-
-
-def export_parquet(
-    rerun: AttachedRerun,
-    folder: str | os.PathLike[str],
-    *,
-    columns: str | Sequence[str] = "all",
-    overwrite: bool = False,
-    threads: int | None = None,
-    memory_limit: str | None = None,
-    temp_directory: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
-) -> Path:
-    """Write one rerun as a folder of Parquet files with a manifest.
-
-    Parameters
-    ----------
-    rerun : AttachedRerun
-    folder : path-like
-        New, empty, or where `overwrite` says so an earlier export.
-    overwrite : bool
-        Whether an earlier export may be replaced.
-    columns, threads, memory_limit, temp_directory, progress
-        As for `create_workspace`.
-
-    Returns
-    -------
-    Path
-        The folder, which can be opened as a rerun.
-
-    Raises
-    ------
-    OutputError, RerunChangedError
-    """
-    target = _path(folder)
-    if target.exists() and not _is_replaceable(target):
-        raise OutputError(
-            f"{target}: is there and no earlier export; name a new folder, or empty this one"
-        )
-    if target.exists() and any(target.iterdir()) and not overwrite:
-        raise OutputError(
-            f"{target}: holds an earlier export already; name a new folder, or allow it to be "
-            "overwritten (--overwrite, overwrite=True)"
-        )
-    asked = _asked(columns)
-    with _partial(target) as partial:
-        try:
-            partial.mkdir()
-            connection = Connection(
-                threads=threads, memory_limit=memory_limit, temp_directory=temp_directory
-            )
-            try:
-                connection.execute("set global preserve_insertion_order = false")
-                manifest = _write_parquet(connection, rerun, partial, asked, progress)
-            finally:
-                connection.close()
-            (partial / MANIFEST).write_text(manifest.to_json() + "\n", encoding="utf-8")
-            if target.exists():
-                shutil.rmtree(target)
-            os.replace(partial, target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    return target
-
-
-def _is_replaceable(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
-    names = {entry.name for entry in folder.iterdir()}
-    return names <= {MANIFEST, *STAGED.values()}
-
-
-def _write_parquet(
-    connection: Connection,
-    rerun: AttachedRerun,
-    folder: Path,
-    columns: str,
-    progress: Progress | None,
-) -> Manifest:
-    for statement in views.macros():
-        connection.execute(statement)
-    connection.execute(_scans(rerun.file.can_be_sliced))
-    told = replace(rerun, catalog="hitsduck_read")
-    attached = told.file.attach_sql(told.catalog)
-    if attached is not None:
-        connection.execute(attached)
-    total = _Total([rerun], progress)
-    reader = _Reader(connection)
-    rows, files = {}, {}
-    for table in STAGED.values():
-        if table not in rerun.file.tables:
-            continue
-        select = reader.staged(told, table, columns)
-        (folder / table).mkdir()
-        file = folder / table / "part-0000.parquet"
-        connection.execute(
-            f"copy ({select}) to {quote_text(file)} "
-            f"(format parquet, compression zstd, row_group_size {_GROUP_ROWS:d})"
-        )
-        rows[table] = total.rows[rerun.name][table]
-        files[table] = [f"{table}/{file.name}"]
-        total.told(rerun.name, table)
-    return manifest_of(rerun, rows, columns, files)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from apdb_files import make_apdb
 from polars.testing import assert_frame_equal
 
 import hitsduck
-from hitsduck import columnar, storing
+from hitsduck import columnar, importing, storing
 from hitsduck.connection import Connection
 from hitsduck.errors import (
     CacheWarning,
@@ -292,13 +293,15 @@ def test_what_sqlite_counts_otherwise_is_not_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     path = small(tmp_path / "a.db")
-    true_sums = storing._sqlite_sums
+    true_answer = importing.ask_sqlite
 
-    def other(*given: Any) -> dict[str, float]:
-        sums = true_sums(*given)
-        return sums | {"x": sums["x"] + 0.5} if "x" in sums else sums
+    def other(*given: Any) -> importing.SqliteTold:
+        told = true_answer(*given)
+        return replace(
+            told, sums={name: total + 0.5 * (name == "x") for name, total in told.sums.items()}
+        )
 
-    monkeypatch.setattr(storing, "_sqlite_sums", other)
+    monkeypatch.setattr(importing, "ask_sqlite", other)
     with (
         hitsduck.open_reruns({"a": path}) as reruns,
         pytest.raises(
@@ -307,18 +310,6 @@ def test_what_sqlite_counts_otherwise_is_not_stored(
     ):
         reruns.materialize(tmp_path / "w.duckdb")
     assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
-
-
-def test_the_sums_of_sqlite_are_taken_over_every_number(tmp_path: Path):
-    path = small(tmp_path / "a.db")
-    with hitsduck.open_reruns({"a": path}) as reruns:
-        file = reruns.attached("a").file
-        sums = storing._sqlite_sums(file, "DiaSource", ["diaSourceId", "x", "band", "visit"])
-    # Five sources at x = 9, visit 410985.
-    assert sums[""] == 5
-    assert sums["x"] == 45.0
-    assert sums["visit"] == 5 * 410985
-    assert "band" not in sums
 
 
 def test_a_file_that_changes_while_it_is_read_leaves_nothing(tmp_path: Path):

@@ -1,0 +1,128 @@
+"""Writes a rerun as a folder of Parquet files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hitsduck import storing, views
+from hitsduck.attaching import STAGED, AttachedRerun
+from hitsduck.columnar import MANIFEST, Manifest
+from hitsduck.connection import Connection
+from hitsduck.errors import OutputError
+from hitsduck.importing import Importer
+from hitsduck.quoting import quote_text
+from hitsduck.storing import Progress, Total, manifest_of
+
+#: Rows of a Parquet file's groups.
+_GROUP_ROWS = 262_144
+
+
+def export_parquet(
+    rerun: AttachedRerun,
+    folder: str | os.PathLike[str],
+    *,
+    columns: str | Sequence[str] = "all",
+    overwrite: bool = False,
+    threads: int | None = None,
+    memory_limit: str | None = None,
+    temp_directory: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write one rerun as a folder of Parquet files with a manifest.
+
+    Parameters
+    ----------
+    rerun : AttachedRerun
+    folder : path-like
+        New, empty, or where `overwrite` says so an earlier export.
+    overwrite : bool
+        Whether an earlier export may be replaced.
+    columns, threads, memory_limit, temp_directory, progress
+        As for `create_workspace`.
+
+    Returns
+    -------
+    Path
+        The folder, which can be opened as a rerun.
+
+    Raises
+    ------
+    OutputError, RerunChangedError
+    """
+    target = storing.as_path(folder)
+    if target.exists() and not _is_replaceable(target):
+        raise OutputError(
+            f"{target}: is there and no earlier export; name a new folder, or empty this one"
+        )
+    if target.exists() and any(target.iterdir()) and not overwrite:
+        raise OutputError(
+            f"{target}: holds an earlier export already; name a new folder, or allow it to be "
+            "overwritten (--overwrite, overwrite=True)"
+        )
+    asked = storing.asked_columns(columns)
+    with storing.partial_of(target) as partial:
+        try:
+            partial.mkdir()
+            connection = Connection(
+                threads=threads, memory_limit=memory_limit, temp_directory=temp_directory
+            )
+            try:
+                connection.execute("set global preserve_insertion_order = false")
+                manifest = _write_parquet(connection, rerun, partial, asked, progress)
+            finally:
+                connection.close()
+            (partial / MANIFEST).write_text(manifest.to_json() + "\n", encoding="utf-8")
+            if target.exists():
+                shutil.rmtree(target)
+            os.replace(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _is_replaceable(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    names = {entry.name for entry in folder.iterdir()}
+    return names <= {MANIFEST, *STAGED.values()}
+
+
+def _write_parquet(
+    connection: Connection,
+    rerun: AttachedRerun,
+    folder: Path,
+    columns: str,
+    progress: Progress | None,
+) -> Manifest:
+    for statement in views.macros():
+        connection.execute(statement)
+    connection.execute(storing.scans(rerun.file.can_be_sliced))
+    told = replace(rerun, catalog="hitsduck_read")
+    attached = told.file.attach_sql(told.catalog)
+    if attached is not None:
+        connection.execute(attached)
+    total = Total([rerun], progress)
+    importer = Importer(connection)
+    rows, files = {}, {}
+    for table in STAGED.values():
+        if table not in rerun.file.tables:
+            continue
+        (folder / table).mkdir()
+        file = folder / table / "part-0000.parquet"
+
+        def write(select: str, file: Path = file) -> str:
+            connection.execute(
+                f"copy ({select}) to {quote_text(file)} "
+                f"(format parquet, compression zstd, row_group_size {_GROUP_ROWS:d})"
+            )
+            return f"read_parquet({quote_text(file)})"
+
+        importer.store(told, table, columns, write)
+        rows[table] = total.rows[rerun.name][table]
+        files[table] = [f"{table}/{file.name}"]
+        total.told(rerun.name, table)
+    return manifest_of(rerun, rows, columns, files)
