@@ -87,7 +87,7 @@ def store(connection: Connection, rerun: AttachedRerun) -> str | None:
     Parameters
     ----------
     connection : Connection
-        Of the workspace; the rerun's tables, definitions and views are there.
+        Of the workspace; the rerun's tables and definitions are there.
     rerun : AttachedRerun
         As it is stored.
 
@@ -119,21 +119,14 @@ def _table(view: str) -> str:
 
 def _store(connection: Connection, rerun: AttachedRerun) -> None:
     home, target = _home(rerun), f"{_home(rerun)}.{_table(_SOURCES)}"
-    staged = {
-        view: attaching.staged_sql(
-            rerun,
-            table,
-            f"{home}.{quote_identifier(table)}" if table in rerun.file.tables else None,
-            is_narrow=True,
-        )
-        for view, table in STAGED.items()
-    }
+    narrow, wide = (_staged(rerun, is_narrow=is_narrow) for is_narrow in (True, False))
     with (
         _scratch(connection, rerun, "edge") as edge,
         _scratch(connection, rerun, "placed") as placed,
         _scratch(connection, rerun, "counted") as counted,
+        _scratch(connection, rerun, "whole") as whole_schema,
     ):
-        ViewMaker(connection, edge, staged).ensure(PLACED[0])
+        ViewMaker(connection, edge, narrow).ensure(PLACED[0])
         # The second view stands over the first, so that one pass computes both.
         over = {_SOURCES: f"select * from {quote_identifier(edge)}.{PLACED[0]}"}
         ViewMaker(connection, placed, over).ensure(PLACED[1])
@@ -145,16 +138,32 @@ def _store(connection: Connection, rerun: AttachedRerun) -> None:
             f"from {quote_identifier(placed)}.{PLACED[1]}"
         )
         connection.execute("set global preserve_insertion_order = false")
-        maker = ViewMaker(connection, counted, staged | {_SOURCES: _select(rerun, _SOURCES, home)})
+        of_narrow = ViewMaker(
+            connection, counted, narrow | {_SOURCES: _select(rerun, _SOURCES, f"{home}.")}
+        )
+        of_wide = ViewMaker(connection, whole_schema, wide)
         for view in _SUMMARIES:
-            if view in views.narrow_names():
-                maker.ensure(view)
-                relation = f"{quote_identifier(counted)}.{quote_identifier(view)}"
-            else:
-                relation = f"{home}.{quote_identifier(view)}"
+            is_narrow = view in views.narrow_names()
+            (of_narrow if is_narrow else of_wide).ensure(view)
+            made_in = quote_identifier(counted if is_narrow else whole_schema)
             connection.execute(
-                f"create table {home}.{_table(view)} as select * exclude (rerun) from {relation}"
+                f"create table {home}.{_table(view)} as "
+                f"select * exclude (rerun) from {made_in}.{quote_identifier(view)}"
             )
+
+
+def _staged(rerun: AttachedRerun, *, is_narrow: bool) -> dict[str, str]:
+    """Return the staged views over the tables of a workspace that is being written."""
+    home = _home(rerun)
+    return {
+        view: attaching.staged_sql(
+            rerun,
+            table,
+            f"{home}.{quote_identifier(table)}" if table in rerun.file.tables else None,
+            is_narrow=is_narrow,
+        )
+        for view, table in STAGED.items()
+    }
 
 
 @contextmanager
@@ -168,15 +177,23 @@ def _scratch(connection: Connection, rerun: AttachedRerun, name: str) -> Iterato
         connection.execute(f"drop schema {quote_identifier(schema_name)} cascade")
 
 
-def _select(rerun: AttachedRerun, view: str, home: str) -> str:
-    """Return the SELECT over what is kept of a view, with the columns of its narrow form."""
+def _select(rerun: AttachedRerun, view: str, home: str = "") -> str:
+    """Return the SELECT over what is kept of a view, with the columns of its narrow form.
+
+    `home` goes before the table's name; without it the table lies beside who asks.
+    """
     columns = views.documented_columns(views.view_named(view), is_narrow=True)
     listed = ", ".join(
         f"{quote_text(rerun.name)} as rerun" if name == "rerun" else quote_identifier(name)
         for name in columns
     )
     kept = _SOURCES if view in PLACED else view
-    return f"select {listed} from {home}.{_table(kept)}"
+    return f"select {listed} from {home}{_table(kept)}"
+
+
+def beside(rerun: AttachedRerun) -> dict[str, str]:
+    """Return {view: SELECT} of those kept with every column, for the workspace's own views."""
+    return whole({view: _select(rerun, view) for view in KEPT})
 
 
 def given(rerun: AttachedRerun) -> dict[str, str]:
@@ -189,7 +206,7 @@ def given(rerun: AttachedRerun) -> dict[str, str]:
         return {}
     if file.manifest.ready != digest(rerun):
         return {}
-    home = f"{quote_identifier(rerun.catalog)}.{quote_identifier(file.schema)}"
+    home = f"{quote_identifier(rerun.catalog)}.{quote_identifier(file.schema)}."
     return {view: _select(rerun, view, home) for view in KEPT}
 
 

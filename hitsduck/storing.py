@@ -341,10 +341,12 @@ class _WorkspaceWriter:
                 )
                 for view, table in STAGED.items()
             }
-            maker = ViewMaker(connection, name, staged)
+            digest = ready.store(connection, here)
+            self._stored[name] = (rerun, replace(manifest, ready=digest))
+            given = staged | (ready.beside(here) if digest else {})
+            maker = ViewMaker(connection, name, given)
             for view in views.view_names():
                 maker.ensure(view)
-            self._stored[name] = (rerun, replace(manifest, ready=ready.store(connection, here)))
         self._lay_unions()
         # As JSON: binding a value would make DuckDB import pandas (docs/engine.md).
         rows = [

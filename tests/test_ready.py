@@ -266,4 +266,7 @@ def test_any_client_reads_the_summaries_that_are_kept(
 ):
     with duckdb.connect(str(workspace), read_only=True) as connection:
         rows = connection.execute("select * from all_reruns.rerun_counts").fetchall()
+        plan = connection.execute("explain select * from all_reruns.rerun_counts").fetchall()
+        assert "ready_rerun_counts" in str(plan)
+        assert "DiaSource" not in str(plan)
     assert rows == [tuple(row.values()) for row in from_sqlite.counts().rows()]
