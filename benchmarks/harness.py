@@ -16,6 +16,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+#: Where nothing that is imported may be kept compiled, hitsduck alone would be compiled with
+#: each start: the peers lie compiled where pip has put them.
+_AS_USERS = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
 
 @dataclass
 class Contender:
@@ -46,7 +50,7 @@ class Contender:
         try:
             started = time.perf_counter()
             with subprocess.Popen(
-                [sys.executable, file.name, *self.arguments], stdout=subprocess.PIPE
+                [sys.executable, file.name, *self.arguments], stdout=subprocess.PIPE, env=_AS_USERS
             ) as process:
                 assert process.stdout is not None
                 text = process.stdout.read()
