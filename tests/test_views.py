@@ -77,7 +77,7 @@ def test_what_describe_says_is_what_the_header_promises(both: hitsduck.Reruns):
     for name in ("dia_source", "dia_object", "visit_summary"):
         promised = views.documented_columns(views.view_named(name))
         for relation in (name, f"oldest.{name}", f"newest.{name}"):
-            both.sql(f"select 1 from {relation} limit 0")
+            both.sql(f"select * from {relation} limit 0")
             rows = both.connection.execute(f"describe {relation}").fetchall()
             assert [row[0] for row in rows] == promised
 
@@ -118,7 +118,7 @@ def test_the_check_of_the_columns_fails_when_they_differ(
 
 def test_every_view_carries_its_purpose_and_grain_as_a_comment(both: hitsduck.Reruns):
     for name in VIEW_NAMES:
-        both.sql(f"select 1 from {name} limit 0")
+        both.sql(f"select * from {name} limit 0")
     rows = both.connection.execute(
         "select schema_name, view_name, comment from duckdb_views() where not internal"
     ).fetchall()
