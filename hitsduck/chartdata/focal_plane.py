@@ -98,26 +98,26 @@ def focal_plane(
     if problem:
         raise InstrumentError(problem)
     geometry = reruns.scope(name, "detector_geometry")
+    # Asked before: joined to every source it would take as long as the bins themselves.
+    (first,) = reruns.few_rows(
+        f"select arg_min(pixel_size_x_mm, detector) as pixel_mm from {geometry}"
+    )
     return of_each(
         reruns,
         "dia_source_focal_plane",
-        f"""
+        """
         select
             x_bin,
             y_bin,
             n,
-            bin_mm,
+            cast($bin_mm as double) as bin_mm,
             sum(n) over () as n_total
         from (
             select
-                try_cast(floor(focal_x_mm / bin_mm) as integer) as x_bin,
-                try_cast(floor(focal_y_mm / bin_mm) as integer) as y_bin,
-                count(*) as n,
-                any_value(bin_mm) as bin_mm
-            from {{view}}
-            cross join (
-                select $bin_px * arg_min(pixel_size_x_mm, detector) as bin_mm from {geometry}
-            ) as size
+                try_cast(floor(focal_x_mm / $bin_mm) as integer) as x_bin,
+                try_cast(floor(focal_y_mm / $bin_mm) as integer) as y_bin,
+                count(*) as n
+            from {view}
             where is_good or not $good
             group by x_bin, y_bin
         ) as binned
@@ -125,7 +125,7 @@ def focal_plane(
         """,
         names=[name],
         where=where,
-        parameters={"bin_px": bin_px, "good": good},
+        parameters={"bin_mm": bin_px * first["pixel_mm"], "good": good},
     ).cast({"n": pl.Int64, "n_total": pl.Int64})
 
 
