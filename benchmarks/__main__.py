@@ -79,9 +79,9 @@ def races(
             "focal-plane positions and density",
             lambda: focal.contenders(june, camera),
         ),
-        "focal loaded": (
-            "focal-plane positions and density of sources at hand",
-            lambda: focal.contenders_loaded(june, camera, scratch),
+        "focal columns": (
+            "focal-plane positions and density, from columns",
+            lambda: focal.contenders_of_columns(june, camera, scratch),
         ),
         "notebook": (
             "numbers and chart data of the notebook, three reruns",

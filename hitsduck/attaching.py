@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,8 @@ from hitsduck.detection import (
 )
 from hitsduck.errors import FlagError, FlagWarning, StaleWarning
 from hitsduck.quoting import quote_identifier, quote_text
+from hitsduck.views import OWN_PREFIX
 
-#: What the names of our own schemas and catalogues begin with.
-OWN_PREFIX = "hitsduck_"
 #: The schema of the views over all reruns.
 ALL_RERUNS = "all_reruns"
 #: Views that Python writes from schema data -> the APDB table behind each.
@@ -87,23 +86,17 @@ class AttachedRerun:
         return self.file.relation(table, self.catalog)
 
 
-def attach_files(door: Door, files: Mapping[str, RerunFile]) -> dict[str, str]:
-    """Attach the files of some reruns, each workspace once; return {rerun: catalog}."""
-    catalogs: dict[str, str] = {}
-    for number, (name, file) in enumerate(files.items()):
-        catalogs[name] = f"{OWN_PREFIX}apdb_{number}"
-        if isinstance(file, ColumnarRerun):
-            catalogs[name] = file.attach(door) or catalogs[name]
-        else:
-            door.connection.execute(file.attach_sql(catalogs[name]))
-    return catalogs
+def attach(door: Door, rerun: AttachedRerun) -> None:
+    """Attach the APDB of a rerun; a store is attached by whoever looks into it."""
+    if not isinstance(rerun.file, ColumnarRerun):
+        door.connection.execute(rerun.file.attach_sql(rerun.catalog))
 
 
 def examine(
     name: str,
     number: int,
     file: RerunFile,
-    look: Look,
+    door: Door,
     *,
     instrument: str | Camera | None,
     moments: str | None,
@@ -118,8 +111,8 @@ def examine(
     number : int
         In the order of opening.
     file : ApdbFile or ColumnarRerun
-    look : Look
-        Where the file is attached.
+    door : Door
+        Where a store is attached; an APDB is looked into with sqlite3, before it is.
     instrument, moments, flag_set, flags
         As for `hitsduck.open_reruns`.
 
@@ -151,11 +144,16 @@ def examine(
             stacklevel=2,
         )
     # sqlite3 looks with SQLite's indexes, which DuckDB does not use.
-    looking = nullcontext(look) if isinstance(file, ColumnarRerun) else file.reading()
+    catalog = f"{OWN_PREFIX}apdb_{number}"
+    if isinstance(file, ColumnarRerun):
+        catalog = file.attach(door) or catalog
+        looking: AbstractContextManager[Any] = nullcontext(Look(door.connection, catalog))
+    else:
+        looking = file.reading()
     with looking as opened:
         found = detect_instrument(file, opened, rerun=name, stated=instrument)
         unit = detect_moments(file, opened, candidates=found.candidates, stated=moments)
-    return AttachedRerun(name, look.catalog, number, file, found, unit, flag_set, kept, skipped)
+    return AttachedRerun(name, catalog, number, file, found, unit, flag_set, kept, skipped)
 
 
 def seeing_problem(rerun: AttachedRerun) -> str | None:

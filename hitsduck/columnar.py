@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -82,6 +82,9 @@ class Manifest:
     ready : str or None
         What the views follow from that were computed when the rerun was stored
         (`hitsduck.ready`); None where none were.
+    looks : dict of str to list of list
+        What each opening asks the rows, asked when they were stored: `look_key` -> the
+        values of each column.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Manifest:
     columns: str
     versions: dict[str, str]
     ready: str | None = None
+    looks: dict[str, list[list[Any]]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the manifest as JSON."""
@@ -108,6 +112,8 @@ class Manifest:
         }
         if self.ready is not None:
             document["ready"] = self.ready
+        if self.looks:
+            document["looks"] = self.looks
         if self.origin is not None:
             document["origin"] = {
                 "path": self.origin.path,
@@ -115,7 +121,7 @@ class Manifest:
                 "prefix": self.origin.prefix,
                 "tables": self.origin.tables,
             }
-        return json.dumps(document, indent=1)
+        return json.dumps(document, indent=None if self.looks else 1)
 
     @classmethod
     def of_json(cls, text: str, *, where: str, name: str) -> Manifest:
@@ -148,6 +154,7 @@ class Manifest:
                 columns=document.get("columns", "all"),
                 versions=document.get("versions", {}),
                 ready=document.get("ready"),
+                looks=document.get("looks", {}),
             )
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise NotAnApdbError(f"{where}: its manifest cannot be read ({error!r})") from error
@@ -350,6 +357,9 @@ class ColumnarRerun:
         self, look: Look, table: str, columns: Sequence[str]
     ) -> tuple[list[tuple[object, ...]], bool]:
         """Return the distinct values of `columns`, without NULLs; always complete."""
+        kept = self.manifest.looks.get(look_key("distinct", table, columns))
+        if kept is not None:
+            return list(zip(*kept, strict=True)), True
         listed = ", ".join(quote_identifier(column) for column in columns)
         present = " and ".join(f"{quote_identifier(column)} is not null" for column in columns)
         relation = self.relation(table, look.catalog)
@@ -367,6 +377,9 @@ class ColumnarRerun:
         self, look: Look, table: str, columns: Sequence[str]
     ) -> tuple[list[tuple[object, ...]], bool]:
         """Return `columns` of at most `SAMPLE_ROWS` rows, spread over the table."""
+        kept = self.manifest.looks.get(look_key("sample", table, columns))
+        if kept is not None:
+            return list(zip(*kept, strict=True)), self.manifest.rows[table] <= SAMPLE_ROWS
         listed = ", ".join(quote_identifier(column) for column in columns)
         relation, connection = self.relation(table, look.catalog), look.connection
         n_rows = _first(connection, f"select count(*) from {relation}")
@@ -398,14 +411,19 @@ class ColumnarRerun:
     def check_unchanged(self, rerun: str) -> None:
         """Raise `RerunChangedError` when the store is not what it was at opening."""
         try:
-            now = _state([Path(part[0]) for part in self.state])
+            now = [os.stat(path) for path, _, _ in self.state]
         except OSError as error:
             raise RerunChangedError(f"rerun {rerun!r}: {self.path} went away: {error}") from error
-        if now != self.state:
+        if [(stat.st_size, stat.st_mtime_ns) for stat in now] != [part[1:] for part in self.state]:
             raise RerunChangedError(
                 f"rerun {rerun!r}: {self.path} changed while it was open, so numbers from before "
                 "and after would be mixed; open it again"
             )
+
+
+def look_key(kind: str, table: str, columns: Sequence[str]) -> str:
+    """Return the key of `Manifest.looks` for columns of a table, ``distinct`` or a ``sample``."""
+    return f"{kind} {table} {' '.join(columns)}"
 
 
 #: What a rerun may be read from.

@@ -220,6 +220,12 @@ class Connection:
             f"attach {quote_text(path)} as {quote_identifier(catalog)} (type sqlite, read_only)"
         )
 
+    def database(self) -> str:
+        """Return the name of the database that the connection was opened with."""
+        row = self._root.execute("select current_database()").fetchone()
+        assert row is not None
+        return str(row[0])
+
     def memory_limit_bytes(self) -> int:
         """Return DuckDB's limit of memory in bytes, as it rounds it."""
         row = self._root.execute("select current_setting('memory_limit')").fetchone()

@@ -10,13 +10,11 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hitsduck.cameras import Camera, get_camera, known_cameras
+from hitsduck.columnar import ColumnarRerun, Look, RerunFile, look_key
 from hitsduck.errors import InstrumentError, InstrumentWarning
-
-if TYPE_CHECKING:
-    from hitsduck.columnar import RerunFile
 
 #: FWHM of a Gaussian over its sigma, 2 sqrt(2 ln 2).
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
@@ -102,13 +100,35 @@ def detect_instrument(
         The stated or recorded camera does not fit the ids, or no camera does;
         the message says why each fails.
     """
-    columns = file.tables["DiaSource"]
-    has_pair = {"visit", "detector"} <= set(columns)
-    wanted = ["detector"] if has_pair else ["ccdVisitId"]
+    wanted = _id_columns(file)
+    has_pair = wanted == ["detector"]
     rows, is_complete = file.distinct_or_sample(connection, "DiaSource", wanted)
     ids = [int(row[0]) for row in rows if isinstance(row[0], int)]
     found = _of_ids(ids, has_pair, stated, rerun, file)
     return replace(found, is_checked=is_complete and len(ids) == len(rows))
+
+
+def _id_columns(file: RerunFile) -> list[str]:
+    has_pair = {"visit", "detector"} <= set(file.tables["DiaSource"])
+    return ["detector"] if has_pair else ["ccdVisitId"]
+
+
+def _moment_columns(file: RerunFile) -> list[str]:
+    return [c for c in ("ixxPSF", "iyyPSF", "ixyPSF") if c in file.tables["DiaSource"]]
+
+
+def looks(file: ColumnarRerun, look: Look) -> dict[str, list[list[Any]]]:
+    """Ask a store what `detect_instrument` and `detect_moments` will, for `Manifest.looks`."""
+    found = {}
+    for kind, ask, columns in (
+        ("distinct", file.distinct_or_sample, _id_columns(file)),
+        ("sample", file.sample, _moment_columns(file)),
+    ):
+        if set(columns) <= set(file.tables["DiaSource"]) and columns:
+            rows, _ = ask(look, "DiaSource", columns)
+            values = [[row[place] for row in rows] for place in range(len(columns))]
+            found[look_key(kind, "DiaSource", columns)] = values
+    return found
 
 
 def _of_ids(
@@ -217,10 +237,9 @@ def detect_moments(
     possible, the one nearer to `TYPICAL_SEEING_ARCSEC` (in the ratio) is taken, and
     it is said.
     """
-    columns = file.tables["DiaSource"]
-    if "ixxPSF" not in columns:
+    names = _moment_columns(file)
+    if "ixxPSF" not in names:
         return Moments(stated, "stated" if stated else "no values", "none")
-    names = [c for c in ("ixxPSF", "iyyPSF", "ixyPSF") if c in columns]
     rows, _ = file.sample(connection, "DiaSource", names)
     numbers = [row for row in rows if all(isinstance(v, float | int) for v in row)]
     ixx = [float(row[0]) for row in rows if isinstance(row[0], float | int) and row[0] > 0]

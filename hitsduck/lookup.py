@@ -26,7 +26,7 @@ from hitsduck.connection import Connection, translated
 from hitsduck.errors import QueryError, ResultNotFoundError
 from hitsduck.quoting import quote_identifier
 from hitsduck.results import Result
-from hitsduck.views import ViewMaker
+from hitsduck.views import OWN_PREFIX, ViewMaker
 
 _TABLES = {
     "dia_source": "DiaSource",
@@ -89,7 +89,7 @@ class Lookup:
         self._connection = connection
         self._rerun = rerun
         self._lock = threading.Lock()
-        self._schema = f"{attaching.OWN_PREFIX}rows_{rerun.number}"
+        self._schema = f"{OWN_PREFIX}rows_{rerun.number}"
         self._by_id = RowsById(rerun)
         self._made: ViewMaker | None = None
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hitsduck import columnar, inspection, schema, storing
-from hitsduck.attaching import ALL_RERUNS, OWN_PREFIX
+from hitsduck.attaching import ALL_RERUNS
 from hitsduck.cameras import Camera, get_camera, read_camera
 from hitsduck.columnar import Door
 from hitsduck.connection import Connection, Tracer
 from hitsduck.errors import CacheWarning, OutputError, QueryError, RerunNameError
 from hitsduck.reruns import PathLike, Reruns
 from hitsduck.storing import Progress
+from hitsduck.views import OWN_PREFIX
 
 #: Names that DuckDB keeps for itself, and the one of the views over all reruns.
 RESERVED_NAMES = frozenset(

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hitsduck import attaching, views
-from hitsduck.attaching import OWN_PREFIX, STAGED, AttachedRerun
+from hitsduck.attaching import STAGED, AttachedRerun
 from hitsduck.columnar import ColumnarRerun
 from hitsduck.connection import Connection
 from hitsduck.errors import HitsduckError
 from hitsduck.quoting import quote_identifier, quote_text
-from hitsduck.views import ViewMaker
+from hitsduck.views import OWN_PREFIX, ViewMaker
 
 #: What the tables are called: this and the view.
 _PREFIX = "ready_"

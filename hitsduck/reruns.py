@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
+from numpy.typing import NDArray
 
 from hitsduck import (
     attaching,
@@ -27,9 +28,9 @@ from hitsduck import (
     suggestions,
     views,
 )
-from hitsduck.attaching import ALL_RERUNS, OWN_PREFIX, AttachedRerun
+from hitsduck.attaching import ALL_RERUNS, AttachedRerun
 from hitsduck.cameras import Camera
-from hitsduck.columnar import Door, Look
+from hitsduck.columnar import ColumnarRerun, Door, RerunFile
 from hitsduck.complaints import explained
 from hitsduck.connection import Connection, Parameters, translated
 from hitsduck.errors import (
@@ -45,7 +46,7 @@ from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.rerun import Rerun
 from hitsduck.results import Result, plain_value, readable
 from hitsduck.storing import Progress
-from hitsduck.views import ViewMaker
+from hitsduck.views import OWN_PREFIX, ViewMaker
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,6 +65,8 @@ PathLike = str | os.PathLike[str]
 COMPARISON_TABLES = ("matched", "left_only", "right_only")
 #: Views of images and forced sources, which no condition on sources changes.
 _NOT_OF_SOURCES = ("dia_forced_source", "processing_summary", "image")
+#: Rows that `Reruns.stream` hands over at once.
+_STREAMED_ROWS = 65_536
 #: Such sources are on no image.
 _NO_VISIT = "visit is null"
 #: Schema of the views over few columns of all reruns.
@@ -123,14 +126,12 @@ class Reruns:
                 or inspection.inspect(path, copy_folder=self._folder / "copies")
                 for name, path in named
             }
-            self._connection = door.connection
-            catalogs = attaching.attach_files(door, files)
             self._attached = {
                 name: attaching.examine(
                     name,
                     number,
                     file,
-                    Look(self._connection, catalogs[name]),
+                    door,
                     instrument=stated,
                     moments=moments,
                     flag_set=flag_set,
@@ -138,6 +139,10 @@ class Reruns:
                 )
                 for number, (name, file) in enumerate(files.items())
             }
+            self._connection = door.connection
+            for rerun in self._attached.values():
+                attaching.attach(door, rerun)
+            self._watched = _watched(self._attached)
             self._create_views(self._connection)
         except BaseException:
             self.close()
@@ -408,6 +413,41 @@ class Reruns:
         with self.watching(read):
             return Result(readable(self.connection.execute(sql, parameters).to_arrow_table()))
 
+    def stream(
+        self,
+        sql: str,
+        take: Callable[[dict[str, NDArray[Any]]], None],
+        parameters: dict[str, Any] | None = None,
+    ) -> int:
+        """Run a statement of ours and hand its rows over in parts, so that few are held.
+
+        Parameters
+        ----------
+        sql : str
+            Of numbers alone.
+        take : callable
+            Called with {column: values} of each part; a NULL is NaN.
+        parameters : dict, optional
+            Values for ``$name``.
+
+        Returns
+        -------
+        int
+            The number of rows.
+        """
+        n_rows = 0
+        with self.watching():
+            reader = self.connection.execute(sql, parameters).to_arrow_reader(_STREAMED_ROWS)
+            for batch in reader:
+                n_rows += batch.num_rows
+                take(
+                    {
+                        name: column.to_numpy(zero_copy_only=False)
+                        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+                    }
+                )
+        return n_rows
+
     def few_rows(self, sql: str) -> list[dict[str, Any]]:
         """Run a statement of ours whose few rows are wanted at once, as `query` does."""
         with self.watching():
@@ -511,9 +551,8 @@ class Reruns:
         self._check_unchanged()
 
     def _check_unchanged(self) -> None:
-        for name, rerun in self._attached.items():
-            if rerun.file.readable_path == rerun.file.path:
-                rerun.file.check_unchanged(name)
+        for name, file in self._watched:
+            file.check_unchanged(name)
 
     # -- conditions ------------------------------------------------------------
 
@@ -805,6 +844,20 @@ class Reruns:
             if name not in self._lookups:
                 self._lookups[name] = Lookup(self.connection, self.attached(name))
             return self._lookups[name]
+
+
+def _watched(attached: Mapping[str, AttachedRerun]) -> list[tuple[str, RerunFile]]:
+    """Return the files that must not change, a workspace once, each under a rerun's name.
+
+    A private copy is ours: nobody else writes it.
+    """
+    found: dict[Path, tuple[str, RerunFile]] = {}
+    for name, rerun in attached.items():
+        file = rerun.file
+        if file.readable_path == file.path:
+            place = file.store if isinstance(file, ColumnarRerun) else file.path
+            found.setdefault(place, (name, file))
+    return list(found.values())
 
 
 @cache

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from hitsduck.errors import FlagError, SchemaError
@@ -268,6 +268,12 @@ def projection(table: str, physical: Mapping[str, str], *, casts: bool = True) -
     dict
         Every canonical column, in order; what the file lacks is a typed NULL.
     """
+    return dict(_projection(table, tuple(physical.items()), casts))
+
+
+@lru_cache(maxsize=64)
+def _projection(table: str, stored: tuple[tuple[str, str], ...], casts: bool) -> dict[str, str]:
+    physical = dict(stored)
     era = packed_era(physical)
     bits = flag_bits(era) if era is not None and table == "DiaSource" else {}
     expressions = {}

@@ -19,9 +19,9 @@ from typing import TypedDict
 import duckdb
 
 import hitsduck
-from hitsduck import attaching, canary, columnar, ready, schema, views
+from hitsduck import attaching, canary, columnar, detection, ready, schema, views
 from hitsduck.attaching import STAGED, AttachedRerun
-from hitsduck.columnar import WORKSPACE_SCHEMA, ColumnarRerun, Manifest, Origin
+from hitsduck.columnar import WORKSPACE_SCHEMA, ColumnarRerun, Look, Manifest, Origin
 from hitsduck.connection import ENGINE_VERSION, Connection
 from hitsduck.errors import EngineError, OutputError, QueryError
 from hitsduck.importing import Importer, stored_columns
@@ -342,7 +342,9 @@ class _WorkspaceWriter:
                 for view, table in STAGED.items()
             }
             digest = ready.store(connection, here)
-            self._stored[name] = (rerun, replace(manifest, ready=digest))
+            assert isinstance(here.file, ColumnarRerun)
+            looks = detection.looks(here.file, Look(connection, connection.database()))
+            self._stored[name] = (rerun, replace(manifest, ready=digest, looks=looks))
             given = staged | (ready.beside(here) if digest else {})
             maker = ViewMaker(connection, name, given)
             for view in views.view_names():

@@ -20,6 +20,8 @@ from hitsduck.quoting import quote_identifier, quote_text
 
 #: The layers, lowest first; a view reads only from its own or a lower one.
 LAYERS = ("normalized", "derived", "summaries")
+#: What the names of our own schemas and catalogues begin with.
+OWN_PREFIX = "hitsduck_"
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,8 @@ class ViewMaker:
                 if needed in self._given or needed in view_names():
                     self._ensure(needed)
             self._connection.execute(f"create view {full} as {view.body}")
-        if name in view_names():
+        # Nobody looks through the schemas that are ours alone.
+        if name in view_names() and not self._schema.startswith(OWN_PREFIX):
             view = view_named(name)
             comment = f"{view.purpose} Grain: {view.grain}."
             self._connection.execute(f"comment on view {full} is {quote_text(comment)}")

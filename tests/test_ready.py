@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from apdb_files import drop_primary_key, make_apdb
 from polars.testing import assert_frame_equal
 
 import hitsduck
-from hitsduck import ready, views
+from hitsduck import columnar, ready, views
+from hitsduck.connection import Connection
 from hitsduck.opening import refresh_workspace
 from hitsduck.sides import Side
 from hitsduck.simulator import simulate
@@ -150,6 +152,31 @@ def test_a_view_that_is_another_today_is_computed_again(
         monkeypatch.setattr(views, "views", lambda: tuple(changed))
         assert ready.digest(reruns.attached("May2020")) != before
         assert ready.given(reruns.attached("May2020")) == {}
+
+
+def test_an_opening_reads_no_source(from_workspace: hitsduck.Reruns, statements: list[str]):
+    asked = [sql for sql in statements if "DiaSource" in sql and "pragma_table_info" not in sql]
+    assert from_workspace.names == list(NAMES)
+    assert asked == []
+
+
+def test_what_an_opening_asks_is_kept_as_the_rows_say_it(workspace: Path):
+    for name in NAMES:
+        with closing(columnar.Door(Connection)) as door:
+            rerun = columnar.find(f"{workspace}:{name}", door)
+            assert rerun is not None
+            look = columnar.Look(door.connection, rerun.attach(door) or "")
+            asking = replace(rerun, manifest=replace(rerun.manifest, looks={}))
+            for ask, columns in (
+                ("distinct_or_sample", ["ccdVisitId"]),
+                ("sample", ["ixxPSF", "iyyPSF", "ixyPSF"]),
+            ):
+                kept, read = (
+                    getattr(of, ask)(look, "DiaSource", columns) for of in (rerun, asking)
+                )
+                assert kept == read
+                assert len(kept[0]) > 100
+        assert len(rerun.manifest.looks) == 2
 
 
 def test_a_rerun_opened_under_another_name_bears_that_name(workspace: Path):

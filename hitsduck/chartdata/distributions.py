@@ -55,31 +55,38 @@ def sources_per_object(
         reruns,
         "dia_object_summary",
         """
-        with binned as (
+        with counted as (
             select
                 n_good_dia_sources > 0 as is_good,
-                case
-                    when n_dia_sources < 64 then n_dia_sources
-                    else cast(
-                        ceil(64 * 1.125 ** floor(ln(n_dia_sources / 64) / ln(1.125) + 1e-9))
-                        as bigint
-                    )
-                end as n_low,
-                n_dia_sources as n_sources
+                n_dia_sources as n_sources,
+                count(*) as n_objects
             from {view}
+            group by is_good, n_sources
+        ),
+
+        binned as (
+            select
+                *,
+                case
+                    when n_sources < 64 then n_sources
+                    else cast(
+                        ceil(64 * 1.125 ** floor(ln(n_sources / 64) / ln(1.125) + 1e-9)) as bigint
+                    )
+                end as n_low
+            from counted
         ),
 
         kinds as (
-            select 'all' as kind, n_low, n_sources from binned
+            select 'all' as kind, n_low, n_sources, n_objects from binned
             union all
-            select 'good' as kind, n_low, n_sources from binned where is_good
+            select 'good' as kind, n_low, n_sources, n_objects from binned where is_good
         )
 
         select
             kind,
             n_low as n_sources,
             max(n_sources) as n_sources_to,
-            count(*) as n_objects
+            cast(sum(n_objects) as bigint) as n_objects
         from kinds
         group by kind, n_low
         order by kind, n_low

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from hitsduck.chartdata.asking import chosen, of_each, position_problem
+from hitsduck.chartdata.binning import FARTHEST_BIN, BinCounter
+from hitsduck.chartdata.keeping import relation
 from hitsduck.errors import InstrumentError, QueryError
 
 if TYPE_CHECKING:
@@ -102,31 +106,24 @@ def focal_plane(
     (first,) = reruns.few_rows(
         f"select arg_min(pixel_size_x_mm, detector) as pixel_mm from {geometry}"
     )
-    return of_each(
-        reruns,
-        "dia_source_focal_plane",
-        """
-        select
-            x_bin,
-            y_bin,
-            n,
-            cast($bin_mm as double) as bin_mm,
-            sum(n) over () as n_total
-        from (
-            select
-                try_cast(floor(focal_x_mm / $bin_mm) as integer) as x_bin,
-                try_cast(floor(focal_y_mm / $bin_mm) as integer) as y_bin,
-                count(*) as n
-            from {view}
-            where is_good or not $good
-            group by x_bin, y_bin
-        ) as binned
-        qualify x_bin is not null and y_bin is not null
-        """,
-        names=[name],
-        where=where,
-        parameters={"bin_mm": bin_px * first["pixel_mm"], "good": good},
-    ).cast({"n": pl.Int64, "n_total": pl.Int64})
+    bin_mm = bin_px * first["pixel_mm"]
+    counter = BinCounter()
+
+    def take(batch: dict[str, NDArray[Any]]) -> None:
+        x_bin, y_bin = (np.floor(batch[f"focal_{axis}_mm"] / bin_mm) for axis in "xy")
+        known = (np.abs(x_bin) < FARTHEST_BIN) & (np.abs(y_bin) < FARTHEST_BIN)
+        counter.add(y_bin[known], x_bin[known])
+
+    condition = "is_good" if good else "true"
+    view = relation(reruns, name, "dia_source_focal_plane", where)
+    n_total = reruns.stream(f"select focal_x_mm, focal_y_mm from {view} where {condition}", take)
+    return counter.frame("y_bin", "x_bin").select(
+        pl.lit(name).alias("rerun"),
+        pl.col("x_bin", "y_bin").cast(pl.Int32),
+        "n",
+        pl.lit(bin_mm).alias("bin_mm"),
+        pl.lit(n_total, dtype=pl.Int64).alias("n_total"),
+    )
 
 
 def detector_density(

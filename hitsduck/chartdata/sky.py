@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from hitsduck.chartdata.asking import chosen, of_each
+from hitsduck.chartdata.binning import BinCounter
+from hitsduck.chartdata.keeping import relation
 from hitsduck.components import connected_components
 from hitsduck.errors import InstrumentError, QueryError
 
@@ -26,10 +30,12 @@ _LEAST_DEG = 1 / 60
 #: Points that are drawn one by one.
 MOST_POINTS = 4_000
 _POSITIONS = {"sources": "dia_source", "objects": "dia_object"}
-#: The boxes of the visits of reruns that are open: every map of the sky asks for them.
-_BOXES: WeakKeyDictionary[Reruns, dict[tuple[str, str | None], pl.DataFrame]] = WeakKeyDictionary()
-#: Where a position can be drawn.
-_USABLE = "isfinite(ra) and isfinite(dec) and ra between 0 and 360 and dec between -90 and 90"
+#: The fields of reruns that are open, by their names and the condition: every map asks for them.
+_FIELDS: WeakKeyDictionary[Reruns, dict[tuple[tuple[str, ...], str | None], pl.DataFrame]] = (
+    WeakKeyDictionary()
+)
+#: Where a position can be drawn; NaN, to DuckDB the greatest of numbers, is in no range.
+USABLE = "ra between 0 and 360 and dec between -90 and 90"
 _BIN_SCHEMA = {
     "rerun": pl.String,
     "panel": pl.Int64,
@@ -75,7 +81,7 @@ def sky_panels(
     if window is not None:
         groups = pl.DataFrame([_window(window)], schema=_GROUP, orient="row")
     else:
-        groups = _widened(_groups(_boxes(reruns, wanted, where)))
+        groups = _fields(reruns, wanted, where)
     middle = (pl.col("dec_low") + pl.col("dec_high")) / 2
     cos = middle.radians().cos().clip(0.01)
     height = pl.col("dec_high") - pl.col("dec_low")
@@ -130,54 +136,58 @@ def sky_map(
         raise QueryError(f"table is {table!r}; it is one of {', '.join(_POSITIONS)}")
     view = "good_dia_object" if good and table == "objects" else _POSITIONS[table]
     condition = "is_good" if good and table == "sources" else "true"
-    parts = []
-    for panel in panels.iter_rows(named=True):
-        binned = of_each(
-            reruns,
-            view,
-            f"""
-            select
-                cast($panel as bigint) as panel,
-                cast(floor((ra + turn - $ra_low) / $ra_bin_deg) as bigint) as ra_bin,
-                cast(floor((dec - $dec_low) / $bin_deg) as bigint) as dec_bin,
-                count(*) as n
-            from (
-                select
-                    ra,
-                    dec,
-                    -- Whole turns that bring ra into the panel, which may lie across 0.
-                    360 * ceil(($ra_low - ra) / 360) as turn
-                from {{view}}
-                where {condition} and {_USABLE}
-            ) as turned
-            where ra + turn <= $ra_high and dec between $dec_low and $dec_high
-            group by ra_bin, dec_bin
-            """,
-            names=chosen(reruns, names),
-            where=where,
-            parameters={
-                key: panel[key]
-                for key in (
-                    "panel",
-                    "ra_low",
-                    "ra_high",
-                    "dec_low",
-                    "dec_high",
-                    "bin_deg",
-                    "ra_bin_deg",
-                )
-            },
+    drawn = [_Panel(**row) for row in panels.select(_PANEL).iter_rows(named=True)]
+    parts = [pl.DataFrame(schema=_BIN_SCHEMA)]
+    for name in chosen(reruns, names):
+        counters = [BinCounter() for _ in drawn]
+
+        def take(batch: dict[str, NDArray[Any]], counters: Sequence[BinCounter] = counters) -> None:
+            for panel, counter in zip(drawn, counters, strict=True):
+                panel.count(batch["ra"], batch["dec"], counter)
+
+        n_total = reruns.stream(
+            f"select ra, dec from {relation(reruns, name, view, where)} where {condition}", take
         )
-        parts.append(binned)
-    totals = of_each(
-        reruns,
-        view,
-        f"select count(*) as n_total from {{view}} where {condition}",
-        names=chosen(reruns, names),
-        where=where,
-    )
-    rows = pl.concat(parts) if parts else pl.DataFrame(schema=_BIN_SCHEMA).drop("n_total")
-    return rows.join(totals, on="rerun", how="left").cast(_BIN_SCHEMA)  # type: ignore[arg-type]
+        parts += [
+            counter.frame("dec_bin", "ra_bin").select(
+                pl.lit(name).alias("rerun"),
+                pl.lit(panel.panel).alias("panel"),
+                "ra_bin",
+                "dec_bin",
+                "n",
+                pl.lit(n_total).alias("n_total"),
+            )
+            for panel, counter in zip(drawn, counters, strict=True)
+        ]
+    return pl.concat([part.cast(_BIN_SCHEMA) for part in parts])  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """A part of the sky and its bins, as `sky_panels` gives it."""
+
+    panel: int
+    ra_low: float
+    ra_high: float
+    dec_low: float
+    dec_high: float
+    bin_deg: float
+    ra_bin_deg: float
+
+    def count(self, ra: NDArray[Any], dec: NDArray[Any], counter: BinCounter) -> None:
+        """Count the positions that lie in the panel; `USABLE` ones, as NaN is nowhere."""
+        # Whole turns that bring ra into the panel, which may lie across 0.
+        turned = ra + 360 * np.ceil((self.ra_low - ra) / 360)
+        inside = (ra >= 0) & (ra <= 360) & (turned <= self.ra_high)
+        inside &= (dec >= max(self.dec_low, -90.0)) & (dec <= min(self.dec_high, 90.0))
+        turned, dec = turned[inside], dec[inside]
+        counter.add(
+            np.floor((dec - self.dec_low) / self.bin_deg),
+            np.floor((turned - self.ra_low) / self.ra_bin_deg),
+        )
+
+
+_PANEL = [member.name for member in fields(_Panel)]
 
 
 def sky_points(
@@ -269,16 +279,18 @@ def _window(window: Sequence[float]) -> tuple[float, float, float, float, int]:
     return ra_low, ra_high, dec_low, dec_high, 0
 
 
-def _boxes(reruns: Reruns, names: Sequence[str], where: str | None) -> pl.DataFrame:
-    """Return the box of every visit's sources; one box of all where visits are not known."""
-    known = _BOXES.setdefault(reruns.original, {})
-    for name in names:
-        if (name, where) not in known:
-            known[name, where] = _boxes_of(reruns, name, where)
-    return pl.concat([known[name, where] for name in names])
+def _fields(reruns: Reruns, names: Sequence[str], where: str | None) -> pl.DataFrame:
+    """Return the groups of overlapping fields of some reruns, found once."""
+    known = _FIELDS.setdefault(reruns.original, {})
+    key = (tuple(names), where)
+    if key not in known:
+        boxes = pl.concat([_boxes_of(reruns, name, where) for name in names])
+        known[key] = _widened(_groups(boxes))
+    return known[key]
 
 
 def _boxes_of(reruns: Reruns, name: str, where: str | None) -> pl.DataFrame:
+    """Return the box of every visit's sources; one box of all where visits are not known."""
     sides = "ra_low_deg, ra_high_deg, dec_low_deg, dec_high_deg, n_dia_sources"
     try:
         boxes = of_each(
@@ -301,9 +313,9 @@ def _boxes_of(reruns: Reruns, name: str, where: str | None) -> pl.DataFrame:
                     (degrees(atan2(avg(sin(radians(ra))), avg(cos(radians(ra))))) + 360) % 360
                     as ra_middle
                 from {{view}}
-                where {_USABLE}
+                where {USABLE}
             ) as middle
-            where {_USABLE}
+            where {USABLE}
             group by ra_middle
             """,
             names=[name],

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from hitsduck.chartdata.asking import chosen, of_each
+from hitsduck.chartdata.binning import BinCounter
+from hitsduck.chartdata.keeping import relation
+from hitsduck.chartdata.sky import USABLE
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -180,91 +185,107 @@ def visit_grid(
         time: ``rerun``, ``tile`` (of the visit, from 0), ``visit`` (as text), ``x_bin``
         (from 0, towards growing ra), ``y_bin`` (towards growing dec), ``n``,
         ``n_visit`` (sources of the visit), ``n_visits`` (of the rerun), ``bin_deg``,
-        ``n_bins`` (along a tile).
+        ``n_bins`` (along a tile). Tiles are as large as the box of the widest visit's
+        sources, good or not, and lie around the middle of each one's box.
     """
     (name,) = chosen(reruns, name or reruns.names[-1])
-    condition = "is_good" if good else "true"
-    return of_each(
+    # Of good sources too the box of all: its middle and size need no pass over them.
+    tiles = of_each(
         reruns,
-        "dia_source",
+        "visit_extent",
         f"""
-        with positions as (
+        with tiles as (
             select
                 visit,
-                midpointMjdTai,
-                ra,
-                dec
-            from {{view}}
-            where {condition} and visit is not null and isfinite(ra) and isfinite(dec)
-        ),
-
-        middles as (
-            select
-                visit,
-                degrees(atan2(avg(sin(radians(ra))), avg(cos(radians(ra))))) as ra_middle,
-                (min(dec) + max(dec)) / 2 as dec_middle,
-                count(*) as n_visit,
-                row_number() over (order by min(midpointMjdTai), visit) - 1 as tile,
-                count(*) over () as n_visits
-            from positions
-            group by visit
-        ),
-
-        tiles as (
-            select
-                *,
+                {"n_good_dia_sources" if good else "n_dia_sources"} as n_visit,
+                row_number() over (order by first_mjd_tai, visit) - 1 as tile,
+                count(*) over () as n_visits,
+                (ra_low_deg + ra_high_deg) / 2 as ra_middle,
+                (dec_low_deg + dec_high_deg) / 2 as dec_middle,
                 cos(radians(dec_middle)) as cos_dec,
+                greatest((ra_high_deg - ra_low_deg) * cos_dec, dec_high_deg - dec_low_deg) as side,
                 case
                     when median(n_visit) over () >= {_FEW_SOURCES} then {TILE_BINS}
                     else {TILE_BINS // 2}
                 end as n_bins
-            from middles
-        ),
-
-        offsets as (
-            select
-                tiles.tile,
-                tiles.n_bins,
-                ((positions.ra - ra_middle + 540) % 360 - 180) * cos_dec as east_deg,
-                positions.dec - dec_middle as north_deg
-            from positions
-            inner join tiles using (visit)
-            where tile < {MOST_TILES}
-        ),
-
-        size as (
-            select
-                2.0001 * greatest(max(abs(east_deg)), max(abs(north_deg)), 0.001)
-                / any_value(n_bins) as bin_deg
-            from offsets
-        ),
-
-        binned as (
-            select
-                tile,
-                cast(floor(east_deg / bin_deg) as integer) + n_bins // 2 as x_bin,
-                cast(floor(north_deg / bin_deg) as integer) + n_bins // 2 as y_bin,
-                count(*) as n,
-                any_value(bin_deg) as bin_deg
-            from offsets
-            cross join size
-            group by tile, x_bin, y_bin, n_bins
+            from {{view}}
+            where visit is not null and n_visit > 0
         )
 
         select
             tile,
-            cast(visit as varchar) as visit,
-            x_bin,
-            y_bin,
-            n,
+            visit,
             n_visit,
             n_visits,
-            bin_deg,
+            ra_middle,
+            dec_middle,
+            cos_dec,
+            1.00005 * greatest(max(side) over (), 0.002) / n_bins as bin_deg,
             n_bins
-        from binned
-        inner join tiles using (tile)
-        order by tile
+        from tiles
+        where tile < {MOST_TILES}
         """,
         names=[name],
         where=where,
     )
+    counter = _TileCounter(tiles)
+    if not tiles.is_empty():
+        view = relation(reruns, name, "dia_source", where)
+        condition = "is_good" if good else "true"
+        reruns.stream(
+            f"select visit, ra, dec from {view} "
+            f"where {condition} and visit is not null and {USABLE}",
+            counter.take,
+        )
+    return counter.frame()
+
+
+class _TileCounter:
+    """Counts sources by visit and by the bin of its tile."""
+
+    def __init__(self, tiles: pl.DataFrame) -> None:
+        """Take the tiles, one row per visit."""
+        self._tiles = tiles.sort("tile").select(
+            "tile", pl.col("visit").cast(pl.String), "n_visit", "rerun", "n_visits"
+        )
+        # The same for all; without a visit there is no tile.
+        self._n_bins, self._bin_deg = (
+            (int(tiles["n_bins"][0]), float(tiles["bin_deg"][0])) if tiles.height else (1, 1.0)
+        )
+        self._visit, self._tile, self._ra_middle, self._dec_middle, self._cos_dec = (
+            tiles.sort("visit")[column].to_numpy()
+            for column in ("visit", "tile", "ra_middle", "dec_middle", "cos_dec")
+        )
+        self._bins = BinCounter()
+
+    def take(self, batch: dict[str, NDArray[Any]]) -> None:
+        """Count the sources whose visit has a tile."""
+        place = np.searchsorted(self._visit, batch["visit"])
+        place = np.minimum(place, self._visit.size - 1)
+        has_tile = self._visit[place] == batch["visit"]
+        place, ra, dec = place[has_tile], batch["ra"][has_tile], batch["dec"][has_tile]
+        east = ra - self._ra_middle[place]
+        east = (east - 360 * np.floor(east / 360 + 0.5)) * self._cos_dec[place]
+        north = dec - self._dec_middle[place]
+        x_bin, y_bin = (
+            np.floor(offset / self._bin_deg) + self._n_bins // 2 for offset in (east, north)
+        )
+        self._bins.add(self._tile[place] * self._n_bins + y_bin, x_bin)
+
+    def frame(self) -> pl.DataFrame:
+        """Return the rows of `visit_grid`."""
+        bins = self._bins.frame("row", "x_bin")
+        tile = bins["row"] // self._n_bins
+        of_tile = self._tiles[tile]  # they are numbered from 0
+        return of_tile.select(
+            "rerun",
+            "tile",
+            "visit",
+            bins["x_bin"].cast(pl.Int32),
+            (bins["row"] - tile * self._n_bins).cast(pl.Int32).alias("y_bin"),
+            bins["n"],
+            "n_visit",
+            "n_visits",
+            pl.lit(self._bin_deg).alias("bin_deg"),
+            pl.lit(self._n_bins).alias("n_bins"),
+        )

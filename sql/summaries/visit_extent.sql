@@ -9,6 +9,8 @@
 --   dec_low_deg: lowest dec [deg]
 --   dec_high_deg: highest dec [deg]
 --   n_dia_sources: sources in the box
+--   n_good_dia_sources: good sources in the box
+--   first_mjd_tai: earliest midpointMjdTai of the sources [d]
 select
     rerun,
     visit,
@@ -16,12 +18,16 @@ select
     ra_middle_deg + max(offset_deg) as ra_high_deg,
     min(dec) as dec_low_deg,
     max(dec) as dec_high_deg,
-    count(*) as n_dia_sources
+    count(*) as n_dia_sources,
+    count(*) filter (where is_good) as n_good_dia_sources,
+    min(midpointMjdTai) as first_mjd_tai
 from (
     select
         source.rerun,
         source.visit,
         source.dec,
+        source.is_good,
+        source.midpointMjdTai,
         middle.ra_middle_deg,
         (source.ra - middle.ra_middle_deg + 540) % 360 - 180 as offset_deg
     from (
@@ -29,9 +35,11 @@ from (
             rerun,
             visit,
             ra,
-            dec
+            dec,
+            is_good,
+            midpointMjdTai
         from dia_source
-        where isfinite(ra) and isfinite(dec) and ra between 0 and 360 and dec between -90 and 90
+        where ra between 0 and 360 and dec between -90 and 90
     ) as source
     inner join (
         select
@@ -39,7 +47,7 @@ from (
             visit,
             (degrees(atan2(avg(sin(radians(ra))), avg(cos(radians(ra))))) + 360) % 360 as ra_middle_deg
         from dia_source
-        where isfinite(ra) and isfinite(dec) and ra between 0 and 360 and dec between -90 and 90
+        where ra between 0 and 360 and dec between -90 and 90
         group by rerun, visit
     ) as middle
         on source.rerun = middle.rerun and source.visit is not distinct from middle.visit

@@ -13,8 +13,8 @@ def box(row: dict) -> tuple[float, float, float, float, int]:
 def test_a_box_goes_around_all_sources_of_a_visit_good_or_not(opened, source):
     reruns = opened(
         sources=[
-            source(visit=1, ra=150.0, dec=2.0),
-            source(visit=1, ra=150.5, dec=2.5, pixelFlags_bad=True),
+            source(visit=1, ra=150.0, dec=2.0, midpointMjdTai=57_071.5),
+            source(visit=1, ra=150.5, dec=2.5, midpointMjdTai=57_000.25, pixelFlags_bad=True),
             source(visit=1, ra=150.2, dec=1.75),
             source(visit=2, ra=20.0, dec=-5.0),
         ]
@@ -23,6 +23,7 @@ def test_a_box_goes_around_all_sources_of_a_visit_good_or_not(opened, source):
     assert [row["visit"] for row in rows] == [1, 2]
     assert box(rows[0]) == (150.0, 150.5, 1.75, 2.5, 3)
     assert box(rows[1]) == (20.0, 20.0, -5.0, -5.0, 1)
+    assert (rows[0]["n_good_dia_sources"], rows[0]["first_mjd_tai"]) == (2, 57_000.25)
 
 
 def test_a_box_across_ra_0_is_as_narrow_as_its_sources(opened, source):
