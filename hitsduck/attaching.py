@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -284,16 +284,19 @@ def definition_rows(rerun: AttachedRerun) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def create_definition_tables(connection: Connection, rerun: AttachedRerun, folder: Path) -> None:
-    """Create the small tables that the views of one rerun read, in the current schema.
+def create_definition_tables(
+    connection: Connection, reruns: Iterable[AttachedRerun], folder: Path
+) -> None:
+    """Create the small tables that the views of some reruns read, in the current schema.
 
     The values go over as JSON files in `folder`: binding a single Python value would
     make DuckDB import pandas, which costs more than the whole opening.
     """
-    for table, rows in definition_rows(rerun).items():
-        types = _TABLE_TYPES[table]
+    of_each = [definition_rows(rerun) for rerun in reruns]
+    for table, types in _TABLE_TYPES.items():
         listed = ", ".join(f"{column}: {quote_text(kind)}" for column, kind in types.items())
-        file = folder / f"{rerun.number}-{table}.json"
+        file = folder / f"{table}.json"
+        rows = [row for of_one in of_each for row in of_one[table]]
         file.write_text(json.dumps(rows), encoding="utf-8")
         connection.execute(
             f"create table {table} as select * from read_json({quote_text(file)}, "
@@ -399,14 +402,18 @@ def create_schema_beside(connection: Connection, name: str, base: str) -> None:
         )
 
 
-def define(connection: Connection, rerun: AttachedRerun, folder: Path) -> None:
-    """Create one rerun's schema with the definition tables.
+def define(connection: Connection, rerun: AttachedRerun) -> None:
+    """Create one rerun's schema with its rows of the definition tables of all reruns.
 
     The views come when they are first asked for (`ViewMaker`).
     """
-    connection.execute(f"create schema if not exists {quote_identifier(rerun.name)}")
-    connection.use_schema(rerun.name)
-    create_definition_tables(connection, rerun, folder)
+    home = quote_identifier(rerun.name)
+    connection.execute(f"create schema if not exists {home}")
+    for table in DEFINITION_TABLES:
+        connection.execute(
+            f"create table {home}.{table} as select * from {ALL_RERUNS}.{table} "
+            f"where rerun = {quote_text(rerun.name)}"
+        )
 
 
 def staged_views(rerun: AttachedRerun, *, is_narrow: bool = False) -> dict[str, str]:

@@ -555,17 +555,11 @@ def _look_into(path: Path, door: Door) -> _Contents:
             f"select rerun, manifest from {catalog}.{WORKSPACE_SCHEMA}.rerun_manifest "
             "order by number"
         ).fetchall()
-        found = {}
+        found: _Contents = {}
         for name, text in rows:
             manifest = Manifest.of_json(text, where=f"{path}, rerun {name!r}", name=name)
-            tables = {
-                table: _stored_columns(
-                    door.connection,
-                    f"{catalog}.{quote_identifier(name)}.{quote_identifier(table)}",
-                )
-                for table in manifest.rows
-            }
-            found[name] = (manifest, tables)
+            found[name] = (manifest, {table: {} for table in manifest.rows})
+        _add_columns(door.connection, catalog, found)
         return found
     except NotAnApdbError:
         raise
@@ -580,14 +574,29 @@ def _look_into(path: Path, door: Door) -> _Contents:
         ) from error
 
 
-def _stored_columns(connection: Connection, table: str) -> dict[str, str]:
-    """Return the columns of a stored table, in a third of the time of DESCRIBE."""
-    if '""' in table:  # pragma_table_info takes no name that holds a quotation mark
-        return _columns(connection, table)
+def _add_columns(connection: Connection, catalog: str, found: _Contents) -> None:
+    """Fill in the columns of every stored table: one statement, quicker than DESCRIBE of each."""
+    asked = []
+    for rerun, (_, tables) in found.items():
+        for table in tables:
+            relation = f"{catalog}.{quote_identifier(rerun)}.{quote_identifier(table)}"
+            if '""' in relation:  # pragma_table_info takes no name that holds a quotation mark
+                tables[table] = _columns(connection, relation)
+            else:
+                asked.append((rerun, table, relation))
+    if not asked:
+        return
     rows = connection.execute(
-        f"select name, type from pragma_table_info({quote_text(table)}) order by cid"
+        " union all ".join(
+            f"select {number:d} as number, cid, name, type from "
+            f"pragma_table_info({quote_text(relation)})"
+            for number, (_, _, relation) in enumerate(asked)
+        )
+        + " order by number, cid"
     ).fetchall()
-    return {str(name): str(kind) for name, kind in rows}
+    for number, _, column, kind in rows:
+        rerun, table, _ = asked[number]
+        found[rerun][1][table][str(column)] = str(kind)
 
 
 def _columns(connection: Connection, relation: str) -> dict[str, str]:

@@ -44,6 +44,8 @@ SLICE_MARGIN = 16
 SIMULATED_ID = 0x4844534D
 #: The row of a metadata table, or of a store's, that says the same.
 SIMULATED_MARK = "simulated"
+#: Beside simulated reruns lies a note of this name, which begins so.
+SIMULATED_NOTE, SIMULATED_NOTE_BEGINS = "SIMULATED.txt", "SIMULATED DATA"
 #: File names that an error lists at most.
 _MOST_NAMES = 6
 
@@ -575,6 +577,18 @@ def _private_copy(file: Path, folder: Path | None) -> Path:
         f"{file}: is being written (WAL mode, it changed during three attempts to copy it); "
         "wait until that run is done"
     )
+
+
+def is_simulators_note(path: str | os.PathLike[str]) -> bool:
+    """Return whether `path` is the note that the simulator lays beside its reruns."""
+    place = Path(path)
+    if place.name != SIMULATED_NOTE:
+        return False
+    try:
+        with place.open(encoding="utf-8", errors="replace") as file:
+            return file.readline().startswith(SIMULATED_NOTE_BEGINS)
+    except OSError:
+        return False
 
 
 def distinct_or_sample(

@@ -216,7 +216,8 @@ def rerun_name(path: PathLike) -> str:
 def expanded(path: PathLike, door: Door | None = None) -> list[tuple[str, PathLike]]:
     """Return name and path of every rerun that a path stands for.
 
-    A workspace stands for all its reruns, any other path for one.
+    A workspace stands for all its reruns, the simulator's note (which ``SIMULATED/*`` names
+    too) for none, any other path for one.
 
     Parameters
     ----------
@@ -225,6 +226,8 @@ def expanded(path: PathLike, door: Door | None = None) -> list[tuple[str, PathLi
         Through which the reruns are read after that.
     """
     name = rerun_name(path)
+    if inspection.is_simulators_note(path):
+        return []
     if Path(path).exists() and columnar.is_workspace(path):
         found = columnar.manifests(Path(path), door)
         return [(rerun, f"{os.fspath(path)}:{rerun}") for rerun in found]

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 from hitsduck import attaching, views
 from hitsduck.attaching import STAGED, AttachedRerun
@@ -52,8 +54,6 @@ def digest(rerun: AttachedRerun) -> str | None:
     None where something cannot be told for want of the instrument: the views then raise
     an error, which cannot be kept.
     """
-    import hashlib
-
     rows = attaching.definition_rows(rerun)
     (definition,) = rows["rerun"]
     if any(definition[name] for name in definition if name.endswith("_problem")):
@@ -65,20 +65,24 @@ def digest(rerun: AttachedRerun) -> str | None:
         ]
         for table, of_table in rows.items()
     }
+    nameless = replace(rerun, name="")
     staged = [
-        attaching.staged_sql(rerun, table, table, is_narrow=is_narrow)
+        attaching.staged_sql(nameless, table, table, is_narrow=is_narrow)
         for table in STAGED.values()
         for is_narrow in (True, False)
         if table in rerun.file.tables
     ]
-    named = quote_text(rerun.name)
-    document = [
-        told,
-        [text.replace(f"{named} as rerun", "rerun") for text in staged],
-        [(view.name, view.body) for view in views.views()],
-        views.macros(),
-    ]
+    return _hash([told, staged, _hash_of_views()])
+
+
+def _hash(document: list[Any]) -> str:
+    import hashlib
+
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _hash_of_views() -> str:
+    return _hash([[(view.name, view.body) for view in views.views()], views.macros()])
 
 
 def store(connection: Connection, rerun: AttachedRerun) -> str | None:

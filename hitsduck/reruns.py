@@ -153,12 +153,11 @@ class Reruns:
             connection.execute(statement)
         if all(rerun.file.can_be_sliced for rerun in self._attached.values()):
             connection.share_scans()
-        for rerun in self._attached.values():
-            attaching.define(connection, rerun, self._folder)
         connection.execute(f"create schema {ALL_RERUNS}")
         connection.use_schema(ALL_RERUNS)
-        for table in attaching.DEFINITION_TABLES:
-            connection.execute(f"create view {table} as {views.union_sql(table, self._attached)}")
+        attaching.create_definition_tables(connection, self._attached.values(), self._folder)
+        for rerun in self._attached.values():
+            attaching.define(connection, rerun)
         folders = [rerun.file.folder for rerun in self._attached.values() if rerun.file.folder]
         if folders:
             listed = ", ".join(quote_text(folder.absolute()) for folder in folders)

@@ -330,7 +330,7 @@ class _WorkspaceWriter:
         for name, (rerun, manifest) in self._stored.items():
             here = _as_stored(rerun, manifest)
             connection.use_schema(name)
-            attaching.create_definition_tables(connection, here, self._folder)
+            attaching.create_definition_tables(connection, [here], self._folder)
             staged = {
                 view: attaching.staged_sql(
                     here,

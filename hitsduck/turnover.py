@@ -371,13 +371,11 @@ def match_objects(
         ],
         how="horizontal",
     )
-    only = [
-        frame.with_row_index("row")
-        .join(pairs.select(pl.col(index).unique().alias("row")), on="row", how="anti")
-        .sort("row")
-        .drop("row")
-        for frame, index in zip(frames, ("left_index", "right_index"), strict=True)
-    ]
+    only = []
+    for frame, index in zip(frames, ("left_index", "right_index"), strict=True):
+        is_alone = np.ones(frame.height, dtype=bool)
+        is_alone[pairs[index].to_numpy()] = False
+        only.append(frame.filter(pl.Series(is_alone)))
     return ObjectMatch(
         left=left,
         right=right,

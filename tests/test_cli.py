@@ -357,6 +357,22 @@ def test_info_says_that_a_file_is_simulated(hitsduck, apdb, tmp_path):
     assert [found["is_simulated"] for found in json.loads(out)] == [True, False]
 
 
+def test_everything_in_a_folder_of_the_simulator_is_its_reruns(hitsduck, tmp_path):
+    folder = tmp_path / "sim"
+    hitsduck("simulate", folder, "--preset", "small", "--src-catalogs", "none")
+    everything = sorted(folder.iterdir())
+    assert folder / "SIMULATED.txt" in everything
+    status, out, _ = hitsduck("counts", *everything, "--json")
+    assert status == 0
+    assert [row["rerun"] for row in json.loads(out)] == ["Apr2020", "Jun2020", "May2020"]
+    # Another file of the name is one that somebody wants opened.
+    other = tmp_path / "SIMULATED.txt"
+    other.write_text("notes\n", encoding="utf-8")
+    status, _, err = hitsduck("counts", other)
+    assert status != 0
+    assert "SIMULATED.txt" in err
+
+
 def test_info_names_the_cameras_that_fit_where_several_do(hitsduck, shared):
     _, out, _ = hitsduck("info", shared / "data" / "apdb" / "imsim-2023-packed.sqlite3")
     assert "not known: LSSTCam and LSSTCam-imSim fit this file; state one with --instrument" in out

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hitsduck import inspection
 from hitsduck.errors import SimulationError
 from hitsduck.simulator.geometry import make_focal_plane
 from hitsduck.simulator.layouts import Generation, generation_names, load_generation
@@ -24,8 +25,7 @@ from hitsduck.simulator.writer import APPLICATION_ID, SqliteRerun, canonical_fla
 
 DATABASE = "association.db"
 MANIFEST = "manifest.json"
-NOTE = "SIMULATED.txt"
-NOTE_BEGINS = "SIMULATED DATA"
+NOTE, NOTE_BEGINS = inspection.SIMULATED_NOTE, inspection.SIMULATED_NOTE_BEGINS
 TRUTH_TABLES = ("truth", "lost")
 
 
