@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 from apdb_files import make_apdb
+from astropy.coordinates import SkyCoord
 from polars.testing import assert_frame_equal
 from stores import STORES, stored
 
@@ -365,6 +368,23 @@ def test_a_field_across_ra_0_is_one_panel(tmp_path: Path) -> None:
     assert frame["n"].sum() == 4
 
 
+def test_positions_that_cannot_be_drawn_are_in_the_total_alone(tmp_path: Path) -> None:
+    odd = [math.inf, -math.inf, math.nan, None, 361.0, -0.5]
+    sources = [source(1, 10.0, 10.0), source(2, 20.0, 20.0)]
+    sources += [source(10 + i, 5.0, 5.0, ra=ra) for i, ra in enumerate(odd)]
+    sources += [source(20 + i, None, 5.0, dec=dec) for i, dec in enumerate([math.inf, 91.0, None])]
+    path = apdb(tmp_path / "a.db", sources)
+    with hitsduck.open_reruns({"a": path}, instrument="DECam") as opened:
+        panels = chartdata.sky_panels(opened)
+        sky = chartdata.sky_map(opened, panels=panels)
+        grid = chartdata.visit_grid(opened)
+        plane = chartdata.focal_plane(opened)
+    # Two of eleven have a position on the sky, eight of them an x.
+    assert (sky["n"].sum(), sky["n_total"].unique().to_list()) == (2, [11])
+    assert (grid["n"].sum(), grid["n_visit"].unique().to_list()) == (2, [2])
+    assert (plane["n"].sum(), plane["n_total"].unique().to_list()) == (8, [11])
+
+
 def test_sky_of_an_unknown_instrument_is_one_panel(shared: Path) -> None:
     path = shared / "data" / "apdb" / "packed-2021.sqlite3"
     with hitsduck.open_reruns({"a": path}) as opened:
@@ -433,6 +453,50 @@ def test_visit_grid_holds_every_good_source(reruns: Reruns, good: pl.DataFrame) 
     assert frame["y_bin"].is_between(0, frame["n_bins"][0] - 1).all()
     first = good.sort("mjd", "visit")["visit"][0]
     assert frame.filter(pl.col("tile") == 0)["visit"].unique().to_list() == [str(first)]
+
+
+def test_visit_grid_bins_are_where_astropy_puts_the_sources(
+    reruns: Reruns, good: pl.DataFrame, truth: pl.DataFrame
+) -> None:
+    frame = chartdata.visit_grid(reruns)
+    visit = good["visit"].min()
+    box = truth.filter(pl.col("visit") == visit)
+    middle = [(box[axis].min() + box[axis].max()) / 2 for axis in ("ra", "dec")]  # type: ignore[operator]
+    drawn = good.filter(pl.col("visit") == visit)
+    east, north = SkyCoord(*middle, unit="deg").spherical_offsets_to(
+        SkyCoord(drawn["ra"].to_numpy(), drawn["dec"].to_numpy(), unit="deg")
+    )
+    tile = frame.filter(pl.col("visit") == str(visit))
+    n_bins, bin_deg = tile["n_bins"][0], tile["bin_deg"][0]
+    places = Counter(
+        (math.floor(x), math.floor(y))
+        for x, y in zip(
+            east.deg / bin_deg + n_bins // 2, north.deg / bin_deg + n_bins // 2, strict=True
+        )
+    )
+    found = Counter({(x, y): n for x, y, n in tile["x_bin", "y_bin", "n"].rows()})
+    assert found.total() == places.total() == drawn.height
+    # Meridians draw together: 1 deg east and north of a middle at a dec of 8 deg at most, ours is
+    # off by 1 * 1 * pi / 180 * tan(8 deg) = 0.0025 deg, a tenth of the smallest bin, so that few
+    # sources lie in the next one; a shift of one bin moves all.
+    assert (found & places).total() > 0.85 * drawn.height
+    for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        shifted = Counter({(x + dx, y + dy): n for (x, y), n in places.items()})
+        assert (found & shifted).total() < 0.6 * drawn.height
+
+
+def test_only_so_many_visits_have_a_tile(
+    reruns: Reruns, good: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("hitsduck.chartdata.visits")
+    monkeypatch.setattr(module, "MOST_TILES", 3)
+    frame = chartdata.visit_grid(reruns)
+    first = good.group_by("visit").agg(pl.len(), pl.min("mjd")).sort("mjd", "visit").head(3)
+    assert dict(frame.group_by("visit").agg(pl.sum("n")).rows()) == {
+        str(visit): n for visit, n, _ in first.rows()
+    }
+    assert frame["n_visits"].unique().to_list() == [good["visit"].n_unique()]
+    assert sorted(frame["tile"].unique()) == [0, 1, 2]
 
 
 # -- distributions ----------------------------------------------------------------------

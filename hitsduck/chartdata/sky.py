@@ -176,10 +176,12 @@ class _Panel:
 
     def count(self, ra: NDArray[Any], dec: NDArray[Any], counter: BinCounter) -> None:
         """Count the positions that lie in the panel; `USABLE` ones, as NaN is nowhere."""
+        usable = (ra >= 0) & (ra <= 360)
+        usable &= (dec >= max(self.dec_low, -90.0)) & (dec <= min(self.dec_high, 90.0))
+        ra, dec = ra[usable], dec[usable]
         # Whole turns that bring ra into the panel, which may lie across 0.
         turned = ra + 360 * np.ceil((self.ra_low - ra) / 360)
-        inside = (ra >= 0) & (ra <= 360) & (turned <= self.ra_high)
-        inside &= (dec >= max(self.dec_low, -90.0)) & (dec <= min(self.dec_high, 90.0))
+        inside = turned <= self.ra_high
         turned, dec = turned[inside], dec[inside]
         counter.add(
             np.floor((dec - self.dec_low) / self.bin_deg),
