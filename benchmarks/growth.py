@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,12 @@ def multiplied(rerun: Path, factor: int, folder: Path) -> Path:
     return target
 
 
+def prepare(files: Sequence[Path], folder: Path, factors: Sequence[int]) -> dict[int, list[Path]]:
+    """Return the reruns of every size; made where missing."""
+    one = base(files, folder)
+    return {factor: [multiplied(rerun, factor, folder) for rerun in one] for factor in factors}
+
+
 def race(
     files: Sequence[Path], folder: Path, scratch: Path, factors: Sequence[int] = FACTORS
 ) -> pl.DataFrame:
@@ -133,19 +141,19 @@ def race(
         One row per work and size: ``work``, ``factor``, ``n_sources``, ``seconds``,
         ``peak_mb``.
     """
-    one = base(files, folder)
+    # In a process of its own: what is started later would count its memory as their peak.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        of_factor = pool.submit(prepare, files, folder, factors).result()
     rows: list[dict[str, Any]] = []
     for work, code in WORK.items():
         first: list[float] = []
         for factor in factors:
-            reruns = [multiplied(rerun, factor, folder) for rerun in one]
+            reruns = of_factor[factor]
             contender = Contender(
                 work, _WORK.format(work=code), [*map(str, reruns), MEMORY_LIMIT, str(scratch)]
             )
             if factor < 100:
-                contender.run()  # warms the page cache, where the files fit
-                for measured in (contender.wall_s, contender.inside_s, contender.peak_mb):
-                    measured.clear()
+                contender.run(is_measured=False)  # warms the page cache, where the files fit
             contender.run()
             answer = contender.answer
             assert isinstance(answer, list)
