@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import duckdb
 
@@ -114,6 +114,14 @@ def _open(database: str, config: Mapping[str, str | int]) -> tuple[duckdb.DuckDB
         f"{EXTENSION_PACKAGE} must have the same version, here {duckdb.__version__} "
         f"(tried: {'; '.join(problems)})"
     )
+
+
+class Settings(TypedDict, total=False):
+    """The engine's settings."""
+
+    threads: int | None
+    memory_limit: str | None
+    temp_directory: str | os.PathLike[str] | None
 
 
 class Connection:

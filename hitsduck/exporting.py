@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 from hitsduck import storing, views
 from hitsduck.attaching import STAGED, AttachedRerun
 from hitsduck.columnar import MANIFEST, Manifest
-from hitsduck.connection import Connection
+from hitsduck.connection import Connection, Settings
 from hitsduck.errors import OutputError
 from hitsduck.importing import Importer
 from hitsduck.quoting import quote_text
@@ -27,10 +28,8 @@ def export_parquet(
     *,
     columns: str | Sequence[str] = "all",
     overwrite: bool = False,
-    threads: int | None = None,
-    memory_limit: str | None = None,
-    temp_directory: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    **settings: Unpack[Settings],
 ) -> Path:
     """Write one rerun as a folder of Parquet files with a manifest.
 
@@ -41,7 +40,7 @@ def export_parquet(
         New, empty, or where `overwrite` says so an earlier export.
     overwrite : bool
         Whether an earlier export may be replaced.
-    columns, threads, memory_limit, temp_directory, progress
+    columns, progress, **settings
         As for `create_workspace`.
 
     Returns
@@ -67,9 +66,7 @@ def export_parquet(
     with storing.partial_of(target) as partial:
         try:
             partial.mkdir()
-            connection = Connection(
-                threads=threads, memory_limit=memory_limit, temp_directory=temp_directory
-            )
+            connection = Connection(**settings)
             try:
                 connection.execute("set global preserve_insertion_order = false")
                 manifest = _write_parquet(connection, rerun, partial, asked, progress)

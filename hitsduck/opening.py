@@ -12,7 +12,7 @@ from hitsduck import columnar, inspection, schema, storing
 from hitsduck.attaching import ALL_RERUNS
 from hitsduck.cameras import Camera, get_camera, read_camera
 from hitsduck.columnar import Door
-from hitsduck.connection import Connection, Tracer
+from hitsduck.connection import Connection, Settings, Tracer
 from hitsduck.errors import CacheWarning, OutputError, QueryError, RerunNameError
 from hitsduck.reruns import PathLike, Reruns
 from hitsduck.storing import Progress
@@ -94,7 +94,7 @@ def open_reruns(
         raise QueryError(f"tracer is {tracer!r}; a function of two arguments is wanted")
     stated = _stated_camera(instrument, camera)
     flag_set, flags = schema.resolve_flags(bad_flags)
-    settings: storing.Settings = {
+    settings: Settings = {
         "threads": threads,
         "memory_limit": memory_limit,
         "temp_directory": temp_directory,
@@ -128,7 +128,7 @@ def _cached(
     path: PathLike,
     folder: Path,
     stated: str | Camera | None,
-    settings: storing.Settings,
+    settings: Settings,
     door: Door,
 ) -> PathLike:
     """Return the workspace of one APDB in a cache; it is made where it is not there."""

@@ -9,7 +9,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -23,7 +22,6 @@ from hitsduck import (
     exporting,
     guard,
     inspection,
-    ready,
     storing,
     suggestions,
     views,
@@ -32,9 +30,8 @@ from hitsduck.attaching import ALL_RERUNS, AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.columnar import ColumnarRerun, Door, RerunFile
 from hitsduck.complaints import explained
-from hitsduck.connection import Connection, Parameters, translated
+from hitsduck.connection import Connection, Parameters, Settings, translated
 from hitsduck.errors import (
-    BadValueError,
     HitsduckError,
     MatchError,
     QueryError,
@@ -42,11 +39,11 @@ from hitsduck.errors import (
 )
 from hitsduck.information import Information, info_of
 from hitsduck.lookup import Lookup
-from hitsduck.quoting import quote_identifier, quote_text
+from hitsduck.quoting import quote_text
 from hitsduck.rerun import Rerun
 from hitsduck.results import Result, plain_value, readable
+from hitsduck.scopes import NARROW, Scopes, narrow_vocabulary
 from hitsduck.storing import Progress
-from hitsduck.views import OWN_PREFIX, ViewMaker
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,16 +60,10 @@ PathLike = str | os.PathLike[str]
 
 #: What `Comparison.register` makes in a schema of its own.
 COMPARISON_TABLES = ("matched", "left_only", "right_only")
-#: Views of images and forced sources, which no condition on sources changes.
-_NOT_OF_SOURCES = ("dia_forced_source", "processing_summary", "image")
 #: Rows that `Reruns.stream` hands over at once.
 _STREAMED_ROWS = 65_536
 #: Such sources are on no image.
 _NO_VISIT = "visit is null"
-#: Schema of the views over few columns of all reruns.
-_NARROW = f"{OWN_PREFIX}narrow"
-#: Rerun, condition on its sources, first and last visit.
-_ScopeKey = tuple[str, str | None, tuple[int, int] | None]
 
 
 class Reruns:
@@ -102,18 +93,10 @@ class Reruns:
         # Private copies are large: they go even where nobody calls close().
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._connection: Connection | None = None
-        self._scopes: dict[_ScopeKey, tuple[str, ViewMaker]] = {}
-        self._n_scopes = 0
         self._lookups: dict[str, Lookup] = {}
-        self._makers: dict[str, ViewMaker] = {}
-        self._narrow_makers: dict[str, ViewMaker] = {}
-        self._narrow_unions: set[str] = set()
-        #: What a workspace holds ready of each rerun: {view: SELECT}.
-        self._ready: dict[str, dict[str, str]] = {}
-        self._unions: set[str] = set()
         self._lock = threading.RLock()
         #: The engine's settings as the user gave them.
-        self.settings: storing.Settings = {
+        self.settings: Settings = {
             "threads": threads,
             "memory_limit": memory_limit,
             "temp_directory": temp_directory,
@@ -143,12 +126,14 @@ class Reruns:
             for rerun in self._attached.values():
                 attaching.attach(door, rerun)
             self._watched = _watched(self._attached)
-            self._create_views(self._connection)
+            self._define(self._connection)
+            self._scopes = Scopes(self._connection, self._attached)
         except BaseException:
             self.close()
             raise
 
-    def _create_views(self, connection: Connection) -> None:
+    def _define(self, connection: Connection) -> None:
+        """Create what the views read, and lock the door."""
         for statement in views.macros():
             connection.execute(statement)
         if all(rerun.file.can_be_sliced for rerun in self._attached.values()):
@@ -163,26 +148,6 @@ class Reruns:
             listed = ", ".join(quote_text(folder.absolute()) for folder in folders)
             connection.execute(f"set allowed_directories = [{listed}]")
         connection.execute("set enable_external_access = false")
-        for name, rerun in self._attached.items():
-            self._ready[name] = ready.given(rerun)
-            given = attaching.staged_views(rerun) | ready.whole(self._ready[name])
-            self._makers[name] = ViewMaker(connection, name, given)
-
-    def _ensure_union(self, view: str) -> None:
-        """Create a view over all reruns, and under it the view of each rerun."""
-        with self._lock:
-            if view in self._unions:
-                return
-            for maker in self._makers.values():
-                maker.ensure(view)
-            of_all = views.view_named(view)
-            name = f"{ALL_RERUNS}.{quote_identifier(view)}"
-            self.connection.execute(
-                f"create view {name} as {views.union_sql(view, self._attached)}"
-            )
-            comment = f"{of_all.purpose} Grain: {of_all.grain}, of every opened rerun."
-            self.connection.execute(f"comment on view {name} is {quote_text(comment)}")
-            self._unions.add(view)
 
     def _ensure_for(self, query: str) -> list[str]:
         """Create the views that a user's query names; all where it looks at the catalogue.
@@ -197,9 +162,7 @@ class Reruns:
         read = sorted((named - ctes) & known | named & set(attaching.DEFINITION_TABLES))
         if not named <= known | ctes | {*attaching.DEFINITION_TABLES, *COMPARISON_TABLES}:
             named = known
-        for view in views.view_names():
-            if view in named:
-                self._ensure_union(view)
+        self._scopes.ensure_unions(named)
         return read
 
     # -- as a collection and a context manager ---------------------------------
@@ -500,36 +463,18 @@ class Reruns:
         The same answer sooner: to bind the views over all columns takes longer than many a
         query.
         """
-        tables, columns, hidden = _narrow_vocabulary()
+        tables, columns, hidden = narrow_vocabulary()
         connection = self.connection
         if not guard.names_only(connection, query, tables=tables, columns=columns, hidden=hidden):
             return None
         named, _ = guard.table_names(connection, query)
         with self.watching():
-            self._ensure_narrow_unions(named)
+            self._scopes.ensure_narrow_unions(named)
         try:
-            with connection.within(_NARROW):
+            with connection.within(NARROW):
                 return self.query(query, values or None, read=sorted(named))
         except QueryError:
             return None  # the whole views tell better what there is
-
-    def _ensure_narrow_unions(self, named: set[str]) -> None:
-        """Create the views over few columns of all reruns that a query names."""
-        with self._lock:
-            if not self._narrow_unions:
-                attaching.create_schema_beside(self.connection, _NARROW, ALL_RERUNS)
-                self._narrow_unions.update(attaching.DEFINITION_TABLES)
-            for view in sorted((named & views.narrow_names()) - self._narrow_unions):
-                schemas = []
-                for name in self._attached:
-                    schema_name, maker = self._narrow(name)
-                    maker.ensure(view)
-                    schemas.append(schema_name)
-                self.connection.execute(
-                    f"create view {quote_identifier(_NARROW)}.{quote_identifier(view)} as "
-                    f"{views.union_sql(view, schemas)}"
-                )
-                self._narrow_unions.add(view)
 
     @contextmanager
     def watching(self, read: Sequence[str] = ()) -> Iterator[None]:
@@ -592,32 +537,8 @@ class Reruns:
                 f"where is {where!r} ({type(where).__name__}); a text is wanted, one SQL "
                 "expression on dia_source"
             )
-        with self._lock, self.watching():
-            is_plain = where is None and visits is None
-            if is_plain and self._may_be_narrow(view, is_narrow):
-                schema_name, maker = self._narrow(name)
-            else:
-                schema_name, maker = self._scope(name, where, visits)
-            maker.ensure(view)
-        return f"{quote_identifier(schema_name)}.{quote_identifier(view)}"
-
-    @staticmethod
-    def _may_be_narrow(view: str, is_narrow: bool) -> bool:
-        """Return whether nobody misses a column of a view over the narrow ones.
-
-        A view that passes none through is the same over them.
-        """
-        return view in views.narrow_names() and (is_narrow or views.view_named(view).is_closed)
-
-    def _narrow(self, name: str) -> tuple[str, ViewMaker]:
-        """Return the schema of one rerun's views over few columns."""
-        rerun = self.attached(name)
-        schema_name = f"{OWN_PREFIX}narrow_{rerun.number}"
-        if name not in self._narrow_makers:
-            attaching.create_schema_beside(self.connection, schema_name, name)
-            given = attaching.staged_views(rerun, is_narrow=True) | self._ready[name]
-            self._narrow_makers[name] = ViewMaker(self.connection, schema_name, given)
-        return schema_name, self._narrow_makers[name]
+        with self.watching():
+            return self._scopes.relation(name, view, where, visits=visits, is_narrow=is_narrow)
 
     def of_visits(self, visits: tuple[int, int] | None) -> Reruns:
         """Return the same reruns, of which only the sources of some visits are seen.
@@ -631,67 +552,7 @@ class Reruns:
 
     def leave_visits(self, visits: tuple[int, int]) -> None:
         """Forget the views that `scope` made for some visits."""
-        with self._lock:
-            # Those under a condition read the others, and were made after them.
-            for key in reversed([key for key in self._scopes if key[2] == visits]):
-                schema_name, _ = self._scopes.pop(key)
-                self.connection.execute(f"drop schema {quote_identifier(schema_name)} cascade")
-
-    def _scope(
-        self, name: str, where: str | None, visits: tuple[int, int] | None
-    ) -> tuple[str, ViewMaker]:
-        if where is None and visits is None:
-            return name, self._makers[name]
-        key = (name, where, visits)
-        if key not in self._scopes:
-            if where is None:
-                assert visits is not None
-                given = self._given_visits(name, visits)
-                base = name
-            else:
-                base, maker = self._scope(name, None, visits)
-                given = self._given_where(base, maker, where)
-            self._n_scopes += 1
-            new = f"{OWN_PREFIX}scope_{self._n_scopes}"
-            attaching.create_schema_beside(self.connection, new, base)
-            self._scopes[key] = (new, ViewMaker(self.connection, new, given))
-        return self._scopes[key]
-
-    def _given_visits(self, name: str, visits: tuple[int, int]) -> dict[str, str]:
-        """Return the views of a schema that reads the sources of some visits alone."""
-        maker, base = self._makers[name], quote_identifier(name)
-        given = {}
-        for view in ("dia_object_history", *_NOT_OF_SOURCES):
-            maker.ensure(view)
-            given[view] = f"select * from {base}.{view}"
-        return given | {
-            "staged_dia_source": attaching.staged_within_visits(self.attached(name), visits)
-        }
-
-    def _given_where(self, base_schema: str, maker: ViewMaker, where: str) -> dict[str, str]:
-        """Return the views of a schema that has a condition on sources."""
-        connection = self.connection
-        guard.check_condition(connection, where)
-        # A condition on sources does not undo images: densities stay over all of them.
-        for view in ("dia_source", "dia_object_history", *_NOT_OF_SOURCES):
-            maker.ensure(view)
-        base = quote_identifier(base_schema)
-        # Binds the condition, so that an unknown column is told before anything else.
-        try:
-            connection.execute(f"select 1 from {base}.dia_source where (\n{where}\n) limit 0")
-            kind = connection.execute(f"select (\n{where}\n) from {base}.dia_source limit 0")
-        except (QueryError, BadValueError) as error:
-            raise suggestions.condition_refused(where, error) from error
-        found = [str(column[1]) for column in kind.description or ()]
-        if found != ["BOOLEAN"]:
-            raise QueryError(f"the condition {where!r} is neither true nor false, but {found[0]}")
-        given = {view: f"select * from {base}.{view}" for view in _NOT_OF_SOURCES}
-        given["dia_source"] = f"select * from {base}.dia_source where (\n{where}\n)"
-        given["dia_object_history"] = (
-            f"select * from {base}.dia_object_history where diaObjectId in (select diaObjectId "
-            f"from {base}.dia_source where diaObjectId is not null and (\n{where}\n))"
-        )
-        return given
+        self._scopes.forget_visits(visits)
 
     # -- answers ---------------------------------------------------------------
 
@@ -857,26 +718,6 @@ def _watched(attached: Mapping[str, AttachedRerun]) -> list[tuple[str, RerunFile
             place = file.store if isinstance(file, ColumnarRerun) else file.path
             found.setdefault(place, (name, file))
     return list(found.values())
-
-
-@cache
-def _narrow_vocabulary() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """Return, in small letters, what views over few columns have.
-
-    Returns
-    -------
-    tables, columns, hidden : frozenset of str
-        As `guard.names_only` takes them.
-    """
-    columns: set[str] = set(attaching.DEFINITION_COLUMNS)
-    every: set[str] = set()
-    for view in views.views():
-        every.update(views.documented_columns(view))
-        if view.name in views.narrow_names():
-            columns.update(views.documented_columns(view, is_narrow=True))
-    small, all_small = ({name.casefold() for name in names} for names in (columns, every))
-    tables = views.narrow_names() | set(attaching.DEFINITION_TABLES)
-    return tables, frozenset(small), frozenset(all_small - small)
 
 
 class StandIn(Reruns):

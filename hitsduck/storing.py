@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import Unpack
 
 import duckdb
 
@@ -22,7 +22,7 @@ import hitsduck
 from hitsduck import attaching, canary, columnar, detection, ready, schema, views
 from hitsduck.attaching import STAGED, AttachedRerun
 from hitsduck.columnar import WORKSPACE_SCHEMA, ColumnarRerun, Look, Manifest, Origin
-from hitsduck.connection import ENGINE_VERSION, Connection
+from hitsduck.connection import ENGINE_VERSION, Connection, Settings
 from hitsduck.errors import EngineError, OutputError, QueryError
 from hitsduck.importing import Importer, stored_columns
 from hitsduck.inspection import SIMULATED_MARK, ApdbFile, FileState
@@ -31,14 +31,6 @@ from hitsduck.views import ViewMaker
 
 #: Ends the name of what is not complete yet.
 _PARTIAL = ".hitsduck-partial"
-
-
-class Settings(TypedDict, total=False):
-    """The engine's settings."""
-
-    threads: int | None
-    memory_limit: str | None
-    temp_directory: str | os.PathLike[str] | None
 
 
 #: Told after each table: rerun, table, rows done, rows in all.
@@ -81,10 +73,8 @@ def create_workspace(
     *,
     columns: str | Sequence[str] | Mapping[str, str] = "all",
     overwrite: bool = False,
-    threads: int | None = None,
-    memory_limit: str | None = None,
-    temp_directory: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    **settings: Unpack[Settings],
 ) -> Path:
     """Write a workspace of some reruns.
 
@@ -100,10 +90,10 @@ def create_workspace(
         each rerun; those of a workspace are taken over as they are.
     overwrite : bool
         Whether a file of this name may be replaced.
-    threads, memory_limit, temp_directory
-        The engine's settings.
     progress : callable, optional
         Called after each table.
+    **settings
+        The engine's: ``threads``, ``memory_limit``, ``temp_directory``.
 
     Returns
     -------
@@ -130,12 +120,7 @@ def create_workspace(
         )
     with partial_of(target) as partial:
         with ExitStack() as stack:
-            connection = Connection(
-                database=partial,
-                threads=threads,
-                memory_limit=memory_limit,
-                temp_directory=temp_directory,
-            )
+            connection = Connection(database=partial, **settings)
             stack.callback(connection.close)
             connection.execute("set global preserve_insertion_order = false")
             for statement in views.macros():

@@ -61,6 +61,7 @@ ORDER = (
     ("exporting",),
     ("lookup", "storing"),
     ("importing",),
+    ("scopes",),
     ("ready", "suggestions", "by_id"),
     ("attaching", "guard", "views"),
     ("results",),

@@ -15,8 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
-from hitsduck import schema, views
-from hitsduck.attaching import DEFINITION_TABLES
+from hitsduck import attaching, schema, views
 from hitsduck.columnar import ColumnarRerun
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.views import ViewMaker
@@ -80,12 +79,8 @@ class _Kept:
         self._schema = f"hitsduck_kept_{next(_NUMBERS)}"
         self._tables: set[str] = set()
         connection = reruns.connection
+        attaching.create_schema_beside(connection, self._schema, name)
         home = quote_identifier(self._schema)
-        connection.execute(f"create schema {home}")
-        for table in DEFINITION_TABLES:
-            connection.execute(
-                f"create view {home}.{table} as select * from {quote_identifier(name)}.{table}"
-            )
         given = {
             view: f"select *, {quote_text(name)} as rerun from {home}.kept_{view}"
             for view in _KEPT_VIEWS
