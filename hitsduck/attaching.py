@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hitsduck import schema
 from hitsduck.cameras import Camera
 from hitsduck.columnar import ColumnarRerun, Door, Look, RerunFile
-from hitsduck.connection import Connection
 from hitsduck.detection import (
     Instrument,
     Moments,
@@ -156,155 +153,6 @@ def examine(
     return AttachedRerun(name, catalog, number, file, found, unit, flag_set, kept, skipped)
 
 
-def seeing_problem(rerun: AttachedRerun) -> str | None:
-    """Return why the seeing in arcsec cannot be told, or None where it can."""
-    scales = {round(camera.pixel_scale_arcsec, 9) for camera in rerun.instrument.candidates}
-    needs_scale = rerun.moments.unit == "px2" and len(scales) > 1
-    return rerun.instrument.geometry_problem if needs_scale else None
-
-
-def definition(rerun: AttachedRerun) -> dict[str, Any]:
-    """Return the one row of the table ``rerun``."""
-    found, unit = rerun.instrument, rerun.moments.unit
-    camera = found.camera
-    cameras = found.candidates
-    moments_scale = {"arcsec2": 1.0, "px2": cameras[0].pixel_scale_arcsec}.get(unit or "")
-    lacks_position = not {"x", "y"} <= set(rerun.file.tables["DiaSource"])
-    position_problem = found.geometry_problem
-    if lacks_position:
-        position_problem = (
-            f"rerun {rerun.name!r} ({rerun.file.path}): DiaSource has no columns x and y, "
-            "which edges and the focal plane need"
-        )
-    known = sorted({number for c in cameras for number in c.detectors})
-    return {
-        "rerun": rerun.name,
-        "path": str(rerun.file.path),
-        "instrument": found.name,
-        "visit_id_factor": found.id_factor,
-        "id_problem": found.id_problem,
-        "geometry_problem": found.geometry_problem,
-        "position_problem": position_problem,
-        "site_problem": found.site_problem,
-        "seeing_problem": seeing_problem(rerun),
-        "known_detectors": known,
-        "detectors_to_check": None if found.is_checked else known,
-        "longitude_deg": None if found.site_problem else cameras[0].longitude_deg,
-        "plate_scale_arcsec_per_mm": camera.plate_scale_arcsec_per_mm if camera else None,
-        "moments_unit": unit,
-        "moments_scale_arcsec": None if seeing_problem(rerun) else moments_scale,
-        "is_iyy_psf_ixy_psf": rerun.moments.psf_moments == "ixx only",
-        "flag_set": rerun.flag_set,
-    }
-
-
-#: Columns of the definition tables and their types.
-_TABLE_TYPES: dict[str, dict[str, str]] = {
-    "rerun": {
-        "rerun": "varchar",
-        "path": "varchar",
-        "instrument": "varchar",
-        "visit_id_factor": "bigint",
-        "id_problem": "varchar",
-        "geometry_problem": "varchar",
-        "position_problem": "varchar",
-        "site_problem": "varchar",
-        "seeing_problem": "varchar",
-        "known_detectors": "integer[]",
-        "detectors_to_check": "integer[]",
-        "longitude_deg": "double",
-        "plate_scale_arcsec_per_mm": "double",
-        "moments_unit": "varchar",
-        "moments_scale_arcsec": "double",
-        "is_iyy_psf_ixy_psf": "boolean",
-        "flag_set": "varchar",
-    },
-    "good_definition": {
-        "rerun": "varchar",
-        "flag_set": "varchar",
-        "flag": "varchar",
-        "bit": "bigint",
-    },
-    "file_flag": {
-        "rerun": "varchar",
-        "flag": "varchar",
-        "is_bad": "boolean",
-        "is_in_file": "boolean",
-    },
-    "camera_detector": {
-        "rerun": "varchar",
-        "detector": "integer",
-        "name": "varchar",
-        "detector_type": "integer",
-        "x0_px": "integer",
-        "y0_px": "integer",
-        "x1_px": "integer",
-        "y1_px": "integer",
-        "pixel_size_x_mm": "double",
-        "pixel_size_y_mm": "double",
-        "ref_x_px": "double",
-        "ref_y_px": "double",
-        "offset_x_mm": "double",
-        "offset_y_mm": "double",
-        "yaw_deg": "double",
-    },
-}
-#: Small native tables beside the views of each rerun.
-DEFINITION_TABLES = tuple(_TABLE_TYPES)
-#: Every column of theirs.
-DEFINITION_COLUMNS = frozenset(name for types in _TABLE_TYPES.values() for name in types)
-
-
-def definition_rows(rerun: AttachedRerun) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of the definition tables of one rerun, by table."""
-    in_file = set(schema.flags_in_file(rerun.file.tables["DiaSource"]))
-    camera = rerun.instrument.camera
-    detectors = camera.detectors.values() if camera else ()
-    return {
-        "rerun": [definition(rerun)],
-        "good_definition": [
-            {
-                "rerun": rerun.name,
-                "flag_set": rerun.flag_set,
-                "flag": flag,
-                "bit": schema.flag_number(flag),
-            }
-            for flag in rerun.bad_flags
-        ],
-        "file_flag": [
-            {
-                "rerun": rerun.name,
-                "flag": flag,
-                "is_bad": flag in rerun.bad_flags,
-                "is_in_file": flag in in_file,
-            }
-            for flag in schema.flag_names()
-        ],
-        "camera_detector": [{"rerun": rerun.name} | vars(detector) for detector in detectors],
-    }
-
-
-def create_definition_tables(
-    connection: Connection, reruns: Iterable[AttachedRerun], folder: Path
-) -> None:
-    """Create the small tables that the views of some reruns read, in the current schema.
-
-    The values go over as JSON files in `folder`: binding a single Python value would
-    make DuckDB import pandas, which costs more than the whole opening.
-    """
-    of_each = [definition_rows(rerun) for rerun in reruns]
-    for table, types in _TABLE_TYPES.items():
-        listed = ", ".join(f"{column}: {quote_text(kind)}" for column, kind in types.items())
-        file = folder / f"{table}.json"
-        rows = [row for of_one in of_each for row in of_one[table]]
-        file.write_text(json.dumps(rows), encoding="utf-8")
-        connection.execute(
-            f"create table {table} as select * from read_json({quote_text(file)}, "
-            f"format = 'array', columns = {{{listed}}})"
-        )
-        file.unlink()
-
-
 def _closed_validity(expressions: Mapping[str, str]) -> str:
     """Return the validity end where dax_apdb kept DiaObjectLast.
 
@@ -390,30 +238,6 @@ def staged_within_visits(rerun: AttachedRerun, visits: tuple[int, int]) -> str:
     else:
         return staged_sql(rerun, "DiaSource", relation)
     return staged_sql(rerun, "DiaSource", f"(select * from {relation} where {within})")
-
-
-def create_schema_beside(connection: Connection, name: str, base: str) -> None:
-    """Create a schema that has the definition tables of another."""
-    connection.execute(f"create schema {quote_identifier(name)}")
-    for table in DEFINITION_TABLES:
-        connection.execute(
-            f"create view {quote_identifier(name)}.{table} as "
-            f"select * from {quote_identifier(base)}.{table}"
-        )
-
-
-def define(connection: Connection, rerun: AttachedRerun) -> None:
-    """Create one rerun's schema with its rows of the definition tables of all reruns.
-
-    The views come when they are first asked for (`ViewMaker`).
-    """
-    home = quote_identifier(rerun.name)
-    connection.execute(f"create schema if not exists {home}")
-    for table in DEFINITION_TABLES:
-        connection.execute(
-            f"create table {home}.{table} as select * from {ALL_RERUNS}.{table} "
-            f"where rerun = {quote_text(rerun.name)}"
-        )
 
 
 def staged_views(rerun: AttachedRerun, *, is_narrow: bool = False) -> dict[str, str]:

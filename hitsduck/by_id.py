@@ -20,6 +20,7 @@ from typing import Any
 
 from hitsduck import attaching, inspection, schema, views
 from hitsduck.attaching import AttachedRerun
+from hitsduck.definitions import definition as definition_of
 from hitsduck.inspection import ApdbFile
 from hitsduck.quoting import quote_identifier
 from hitsduck.results import Result
@@ -147,7 +148,7 @@ def _takes_dia_object_last(rerun: AttachedRerun, table: str) -> bool:
 
 def _has_problem(rerun: AttachedRerun, table: str) -> bool:
     """Return whether the view raises an error about the instrument, for some columns."""
-    definition = attaching.definition(rerun)
+    definition = definition_of(rerun)
     problems = ["site_problem", "seeing_problem"] if table == "DiaSource" else []
     if table != "DiaObject" and "ccdVisitId" in rerun.file.tables.get(table, {}):
         problems.append("id_problem")
@@ -234,7 +235,7 @@ class _Statement:
         self._order = _ORDER.get(view, ())
         self.types = _result_types(view, table, rerun)
         self._cells = staged.cells
-        definition = attaching.definition(rerun)
+        definition = definition_of(rerun)
         to_check = definition["detectors_to_check"] if table == "DiaSource" else None
         self._known_detectors = None if to_check is None else frozenset((None, *to_check))
         self._positions: dict[str, int] = {}
@@ -348,7 +349,7 @@ class RowsById:
         self._statements: dict[tuple[str, str], _Statement | None] = {}
         self._connection: sqlite3.Connection | None = None
         self._finalizer: weakref.finalize[..., RowsById] | None = None
-        definition = attaching.definition(rerun)
+        definition = definition_of(rerun)
         self._values: dict[str, Any] = {
             "rerun": rerun.name,
             "visit_id_factor": definition["visit_id_factor"],

@@ -19,7 +19,6 @@ from hitsduck.limits import shown
 from hitsduck.listing import values_of
 from hitsduck.masking import UNUSABLE
 from hitsduck.matching import Compared
-from hitsduck.quoting import quote_identifier
 from hitsduck.sides import Side
 
 if TYPE_CHECKING:
@@ -58,9 +57,7 @@ class Problems:
     @classmethod
     def of(cls, reruns: Reruns, name: str) -> Problems:
         """Ask the definition of one rerun."""
-        relation = f"{quote_identifier(name)}.rerun"
-        asked = "position_problem, site_problem, seeing_problem"
-        row = reruns.query(f"select {asked} from {relation}").rows()[0]
+        row = reruns.definitions.row(name)
         return cls(row["position_problem"], row["site_problem"], row["seeing_problem"])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hitsduck import attaching, schema
 from hitsduck.attaching import AttachedRerun
+from hitsduck.definitions import seeing_problem
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -59,7 +60,7 @@ def info_of(reruns: Reruns, rerun: AttachedRerun) -> dict[str, Any]:
     file = rerun.file
     found = rerun.instrument
     open_columns = ["visits", "detectors", "n_null_visits"] if found.id_problem else []
-    if attaching.seeing_problem(rerun):
+    if seeing_problem(rerun):
         open_columns += ["median_seeing_arcsec", "mean_seeing_arcsec"]
     left_out = f" exclude ({', '.join(open_columns)})" if open_columns else ""
     view = reruns.scope(rerun.name, "rerun_summary")

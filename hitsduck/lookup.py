@@ -12,7 +12,7 @@ import itertools
 import operator
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -26,7 +26,7 @@ from hitsduck.connection import Connection, translated
 from hitsduck.errors import QueryError, ResultNotFoundError
 from hitsduck.quoting import quote_identifier
 from hitsduck.results import Result
-from hitsduck.views import OWN_PREFIX, ViewMaker
+from hitsduck.views import OWN_PREFIX, Select, ViewMaker
 
 _TABLES = {
     "dia_source": "DiaSource",
@@ -83,11 +83,16 @@ class Lookup:
     ----------
     connection : Connection
     rerun : AttachedRerun
+    definitions : mapping
+        Of the rerun, as `Definitions.given` gives them.
     """
 
-    def __init__(self, connection: Connection, rerun: AttachedRerun) -> None:
+    def __init__(
+        self, connection: Connection, rerun: AttachedRerun, definitions: Mapping[str, Select]
+    ) -> None:
         self._connection = connection
         self._rerun = rerun
+        self._definitions = definitions
         self._lock = threading.Lock()
         self._schema = f"{OWN_PREFIX}rows_{rerun.number}"
         self._by_id = RowsById(rerun)
@@ -111,12 +116,6 @@ class Lookup:
     def _create(self) -> ViewMaker:
         connection, rerun = self._connection, self._rerun
         connection.execute(f"create schema {quote_identifier(self._schema)}")
-        base = quote_identifier(rerun.name)
-        for table in attaching.DEFINITION_TABLES:
-            connection.execute(
-                f"create view {quote_identifier(self._schema)}.{table} as "
-                f"select * from {base}.{table}"
-            )
         relations: dict[str, str | None] = dict.fromkeys(attaching.STAGED.values())
         for table in _TABLES.values():
             if table in rerun.file.tables:
@@ -129,7 +128,7 @@ class Lookup:
             view: attaching.staged_sql(rerun, table, relations[table])
             for view, table in attaching.STAGED.items()
         }
-        return ViewMaker(connection, self._schema, staged)
+        return ViewMaker(connection, self._schema, {**staged, **self._definitions})
 
     def many(
         self,

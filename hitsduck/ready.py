@@ -18,6 +18,7 @@ from hitsduck import attaching, views
 from hitsduck.attaching import STAGED, AttachedRerun
 from hitsduck.columnar import ColumnarRerun
 from hitsduck.connection import Connection
+from hitsduck.definitions import DEFINITION_TABLES, definition_rows
 from hitsduck.errors import HitsduckError
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.views import OWN_PREFIX, ViewMaker
@@ -54,7 +55,7 @@ def digest(rerun: AttachedRerun) -> str | None:
     None where something cannot be told for want of the instrument: the views then raise
     an error, which cannot be kept.
     """
-    rows = attaching.definition_rows(rerun)
+    rows = definition_rows(rerun)
     (definition,) = rows["rerun"]
     if any(definition[name] for name in definition if name.endswith("_problem")):
         return None
@@ -174,7 +175,12 @@ def _staged(rerun: AttachedRerun, *, is_narrow: bool) -> dict[str, str]:
 def _scratch(connection: Connection, rerun: AttachedRerun, name: str) -> Iterator[str]:
     """Make a schema with the rerun's definitions, and take it away again."""
     schema_name = f"{OWN_PREFIX}{_PREFIX}{name}"
-    attaching.create_schema_beside(connection, schema_name, rerun.name)
+    connection.execute(f"create schema {quote_identifier(schema_name)}")
+    for table in DEFINITION_TABLES:
+        connection.execute(
+            f"create view {quote_identifier(schema_name)}.{table} as "
+            f"select * from {_home(rerun)}.{table}"
+        )
     try:
         yield schema_name
     finally:

@@ -31,6 +31,7 @@ from hitsduck.cameras import Camera
 from hitsduck.columnar import ColumnarRerun, Door, RerunFile
 from hitsduck.complaints import explained
 from hitsduck.connection import Connection, Parameters, Settings, translated
+from hitsduck.definitions import DEFINITION_TABLES, Definitions
 from hitsduck.errors import (
     HitsduckError,
     MatchError,
@@ -126,27 +127,24 @@ class Reruns:
             for rerun in self._attached.values():
                 attaching.attach(door, rerun)
             self._watched = _watched(self._attached)
-            self._define(self._connection)
-            self._scopes = Scopes(self._connection, self._attached)
+            self._prepare(self._connection)
+            self.definitions = Definitions(self._connection, self._attached.values(), self._folder)
+            self._scopes = Scopes(self._connection, self._attached, self.definitions)
         except BaseException:
             self.close()
             raise
 
-    def _define(self, connection: Connection) -> None:
-        """Create what the views read, and lock the door."""
+    def _prepare(self, connection: Connection) -> None:
+        """Create what every view may need, and lock the door."""
         for statement in views.macros():
             connection.execute(statement)
         if all(rerun.file.can_be_sliced for rerun in self._attached.values()):
             connection.share_scans()
         connection.execute(f"create schema {ALL_RERUNS}")
         connection.use_schema(ALL_RERUNS)
-        attaching.create_definition_tables(connection, self._attached.values(), self._folder)
-        for rerun in self._attached.values():
-            attaching.define(connection, rerun)
         folders = [rerun.file.folder for rerun in self._attached.values() if rerun.file.folder]
-        if folders:
-            listed = ", ".join(quote_text(folder.absolute()) for folder in folders)
-            connection.execute(f"set allowed_directories = [{listed}]")
+        listed = ", ".join(quote_text(folder.absolute()) for folder in (self._folder, *folders))
+        connection.execute(f"set allowed_directories = [{listed}]")
         connection.execute("set enable_external_access = false")
 
     def _ensure_for(self, query: str) -> list[str]:
@@ -159,9 +157,9 @@ class Reruns:
         """
         named, ctes = guard.table_names(self.connection, query)
         known = set(views.view_names())
-        read = sorted((named - ctes) & known | named & set(attaching.DEFINITION_TABLES))
-        if not named <= known | ctes | {*attaching.DEFINITION_TABLES, *COMPARISON_TABLES}:
-            named = known
+        read = sorted((named - ctes) & known | named & set(DEFINITION_TABLES))
+        if not named <= known | ctes | {*DEFINITION_TABLES, *COMPARISON_TABLES}:
+            named = known | set(DEFINITION_TABLES)
         self._scopes.ensure_unions(named)
         return read
 
@@ -702,7 +700,9 @@ class Reruns:
         """Return the door to one rerun's rows by id, through SQLite's own indexes."""
         with self._lock:
             if name not in self._lookups:
-                self._lookups[name] = Lookup(self.connection, self.attached(name))
+                self._lookups[name] = Lookup(
+                    self.connection, self.attached(name), self.definitions.given(name)
+                )
             return self._lookups[name]
 
 

@@ -13,9 +13,10 @@ from functools import cache
 from hitsduck import attaching, guard, ready, suggestions, views
 from hitsduck.attaching import ALL_RERUNS, AttachedRerun
 from hitsduck.connection import Connection
+from hitsduck.definitions import DEFINITION_COLUMNS, DEFINITION_TABLES, Definitions
 from hitsduck.errors import BadValueError, QueryError
 from hitsduck.quoting import quote_identifier, quote_text
-from hitsduck.views import OWN_PREFIX, ViewMaker
+from hitsduck.views import OWN_PREFIX, Select, ViewMaker
 
 #: Views of images and forced sources, which no condition on sources changes.
 _NOT_OF_SOURCES = ("dia_forced_source", "processing_summary", "image")
@@ -31,24 +32,27 @@ class Scopes:
     Parameters
     ----------
     connection : Connection
-        Where the definition tables of every rerun are, in its own schema and in that of all.
     attached : mapping of str to AttachedRerun
+    definitions : Definitions
+        Of these.
     """
 
-    def __init__(self, connection: Connection, attached: Mapping[str, AttachedRerun]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        attached: Mapping[str, AttachedRerun],
+        definitions: Definitions,
+    ) -> None:
         self._connection = connection
         self._attached = attached
+        self._definitions = definitions
         self._scopes: dict[_Key, tuple[str, ViewMaker]] = {}
         self._n_scopes = 0
         #: What a workspace holds ready of each rerun: {view: SELECT}.
         self._ready = {name: ready.given(rerun) for name, rerun in attached.items()}
-        self._makers = {
-            name: ViewMaker(
-                connection, name, attaching.staged_views(rerun) | ready.whole(self._ready[name])
-            )
-            for name, rerun in attached.items()
-        }
+        self._makers: dict[str, ViewMaker] = {}
         self._narrow_makers: dict[str, ViewMaker] = {}
+        self._narrow_of_all: ViewMaker | None = None
         self._narrow_unions: set[str] = set()
         self._unions: set[str] = set()
         self._lock = threading.RLock()
@@ -56,8 +60,16 @@ class Scopes:
     # -- of all reruns ---------------------------------------------------------
 
     def ensure_unions(self, named: Iterable[str]) -> None:
-        """Create the views over all reruns that are named, and those of each rerun."""
+        """Create the views over all reruns that are named, and those of each rerun.
+
+        Of definition tables likewise.
+        """
         wanted = set(named)
+        for table in DEFINITION_TABLES:
+            if table in wanted:
+                self._definitions.ensure(table)
+                for name in self._attached:
+                    self._whole(name).ensure(table)
         for view in views.view_names():
             if view in wanted:
                 self._ensure_union(view)
@@ -66,24 +78,26 @@ class Scopes:
         with self._lock:
             if view in self._unions:
                 return
-            for maker in self._makers.values():
-                maker.ensure(view)
+            for name in self._attached:
+                self._whole(name).ensure(view)
             of_all = views.view_named(view)
-            name = f"{ALL_RERUNS}.{quote_identifier(view)}"
+            full = f"{ALL_RERUNS}.{quote_identifier(view)}"
             self._connection.execute(
-                f"create view {name} as {views.union_sql(view, self._attached)}"
+                f"create view {full} as {views.union_sql(view, self._attached)}"
             )
             comment = f"{of_all.purpose} Grain: {of_all.grain}, of every opened rerun."
-            self._connection.execute(f"comment on view {name} is {quote_text(comment)}")
+            self._connection.execute(f"comment on view {full} is {quote_text(comment)}")
             self._unions.add(view)
 
     def ensure_narrow_unions(self, named: Iterable[str]) -> None:
         """Create the views over few columns of all reruns that are named, in `NARROW`."""
         with self._lock:
-            if not self._narrow_unions:
-                attaching.create_schema_beside(self._connection, NARROW, ALL_RERUNS)
-                self._narrow_unions.update(attaching.DEFINITION_TABLES)
-            for view in sorted((views.narrow_names() & set(named)) - self._narrow_unions):
+            wanted = set(named)
+            if self._narrow_of_all is None:
+                self._narrow_of_all = self._maker(NARROW, self._definitions.given_all())
+            for table in wanted & set(DEFINITION_TABLES):
+                self._narrow_of_all.ensure(table)
+            for view in sorted((views.narrow_names() & wanted) - self._narrow_unions):
                 schemas = []
                 for name in self._attached:
                     schema_name, maker = self._narrow(name)
@@ -96,6 +110,24 @@ class Scopes:
                 self._narrow_unions.add(view)
 
     # -- of one rerun ----------------------------------------------------------
+
+    def _maker(self, schema_name: str, given: Mapping[str, Select]) -> ViewMaker:
+        """Return what makes the views of a schema, which is made here."""
+        self._connection.execute(f"create schema if not exists {quote_identifier(schema_name)}")
+        return ViewMaker(self._connection, schema_name, given)
+
+    def _maker_of(self, name: str, schema_name: str, given: Mapping[str, str]) -> ViewMaker:
+        """Return what makes the views of a schema of one rerun, over its definitions."""
+        return self._maker(schema_name, {**given, **self._definitions.given(name)})
+
+    def _whole(self, name: str) -> ViewMaker:
+        """Return what makes one rerun's views over all columns."""
+        with self._lock:
+            if name not in self._makers:
+                given = attaching.staged_views(self._attached[name])
+                given |= ready.whole(self._ready[name])
+                self._makers[name] = self._maker_of(name, name, given)
+            return self._makers[name]
 
     def relation(
         self,
@@ -129,9 +161,8 @@ class Scopes:
         rerun = self._attached[name]
         schema_name = f"{OWN_PREFIX}narrow_{rerun.number}"
         if name not in self._narrow_makers:
-            attaching.create_schema_beside(self._connection, schema_name, name)
             given = attaching.staged_views(rerun, is_narrow=True) | self._ready[name]
-            self._narrow_makers[name] = ViewMaker(self._connection, schema_name, given)
+            self._narrow_makers[name] = self._maker_of(name, schema_name, given)
         return schema_name, self._narrow_makers[name]
 
     def forget_visits(self, visits: tuple[int, int]) -> None:
@@ -146,7 +177,7 @@ class Scopes:
         self, name: str, where: str | None, visits: tuple[int, int] | None
     ) -> tuple[str, ViewMaker]:
         if where is None and visits is None:
-            return name, self._makers[name]
+            return name, self._whole(name)
         key = (name, where, visits)
         if key not in self._scopes:
             if where is None:
@@ -158,13 +189,12 @@ class Scopes:
                 given = self._given_where(base, maker, where)
             self._n_scopes += 1
             new = f"{OWN_PREFIX}scope_{self._n_scopes}"
-            attaching.create_schema_beside(self._connection, new, base)
-            self._scopes[key] = (new, ViewMaker(self._connection, new, given))
+            self._scopes[key] = (new, self._maker_of(name, new, given))
         return self._scopes[key]
 
     def _given_visits(self, name: str, visits: tuple[int, int]) -> dict[str, str]:
         """Return the views of a schema that reads the sources of some visits alone."""
-        maker, base = self._makers[name], quote_identifier(name)
+        maker, base = self._whole(name), quote_identifier(name)
         given = {}
         for view in ("dia_object_history", *_NOT_OF_SOURCES):
             maker.ensure(view)
@@ -208,12 +238,12 @@ def narrow_vocabulary() -> tuple[frozenset[str], frozenset[str], frozenset[str]]
     tables, columns, hidden : frozenset of str
         As `guard.names_only` takes them.
     """
-    columns: set[str] = set(attaching.DEFINITION_COLUMNS)
+    columns: set[str] = set(DEFINITION_COLUMNS)
     every: set[str] = set()
     for view in views.views():
         every.update(views.documented_columns(view))
         if view.name in views.narrow_names():
             columns.update(views.documented_columns(view, is_narrow=True))
     small, all_small = ({name.casefold() for name in names} for names in (columns, every))
-    tables = views.narrow_names() | set(attaching.DEFINITION_TABLES)
+    tables = views.narrow_names() | set(DEFINITION_TABLES)
     return tables, frozenset(small), frozenset(all_small - small)

@@ -19,7 +19,7 @@ from typing import Unpack
 import duckdb
 
 import hitsduck
-from hitsduck import attaching, canary, columnar, detection, ready, schema, views
+from hitsduck import attaching, canary, columnar, definitions, detection, ready, schema, views
 from hitsduck.attaching import STAGED, AttachedRerun
 from hitsduck.columnar import WORKSPACE_SCHEMA, ColumnarRerun, Look, Manifest, Origin
 from hitsduck.connection import ENGINE_VERSION, Connection, Settings
@@ -315,7 +315,7 @@ class _WorkspaceWriter:
         for name, (rerun, manifest) in self._stored.items():
             here = _as_stored(rerun, manifest)
             connection.use_schema(name)
-            attaching.create_definition_tables(connection, [here], self._folder)
+            definitions.create_tables(connection, here, self._folder)
             staged = {
                 view: attaching.staged_sql(
                     here,
@@ -354,7 +354,7 @@ class _WorkspaceWriter:
     def _lay_unions(self) -> None:
         connection = self._connection
         connection.execute(f"create schema {attaching.ALL_RERUNS}")
-        for name in (*attaching.DEFINITION_TABLES, *views.view_names()):
+        for name in (*definitions.DEFINITION_TABLES, *views.view_names()):
             connection.execute(
                 f"create view {attaching.ALL_RERUNS}.{quote_identifier(name)} as "
                 f"{views.union_sql(name, self._stored)}"

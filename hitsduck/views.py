@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,8 @@ from hitsduck.quoting import quote_identifier, quote_text
 LAYERS = ("normalized", "derived", "summaries")
 #: What the names of our own schemas and catalogues begin with.
 OWN_PREFIX = "hitsduck_"
+#: The SELECT of a view that is not in ``sql/``, or what returns it when the view is made.
+Select = str | Callable[[], str]
 
 
 @dataclass(frozen=True)
@@ -170,11 +172,11 @@ class ViewMaker:
     connection : Connection
     in_schema : str
         Where the views go, and where their inputs are looked for.
-    given : dict of str to str
-        Views whose SELECT is not in ``sql/``: name -> SELECT.
+    given : dict of str to str or callable
+        Views whose SELECT is not in ``sql/``: name -> SELECT, or what returns it.
     """
 
-    def __init__(self, connection: Connection, in_schema: str, given: Mapping[str, str]) -> None:
+    def __init__(self, connection: Connection, in_schema: str, given: Mapping[str, Select]) -> None:
         self._connection = connection
         self._schema = in_schema
         self._given = given
@@ -194,7 +196,9 @@ class ViewMaker:
             return
         full = f"{quote_identifier(self._schema)}.{quote_identifier(name)}"
         if name in self._given:
-            self._connection.execute(f"create view {full} as {self._given[name]}")
+            select = self._given[name]
+            select = select if isinstance(select, str) else select()
+            self._connection.execute(f"create view {full} as {select}")
         else:
             view = view_named(name)
             for needed in view.inputs:

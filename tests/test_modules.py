@@ -63,6 +63,7 @@ ORDER = (
     ("importing",),
     ("scopes",),
     ("ready", "suggestions", "by_id"),
+    ("definitions",),
     ("attaching", "guard", "views"),
     ("results",),
     ("detection",),

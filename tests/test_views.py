@@ -14,7 +14,7 @@ import pytest
 from apdb_files import make_apdb
 
 import hitsduck
-from hitsduck import attaching, schema, views
+from hitsduck import attaching, definitions, schema, views
 from hitsduck.errors import InstrumentError
 from hitsduck.quoting import quote_identifier
 
@@ -36,7 +36,7 @@ SOURCE = {
 OBJECT = {"diaObjectId": 1, "ra": 150.0, "dec": 2.0, "validityEndMjdTai": None}
 VIEW_NAMES = views.view_names()
 #: What the views stand on: relations that are not in sql/.
-GROUND = {*attaching.STAGED, *attaching.DEFINITION_TABLES}
+GROUND = {*attaching.STAGED, *definitions.DEFINITION_TABLES}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from hitsduck.chartdata.keeping import relation
-from hitsduck.quoting import quote_identifier
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -52,9 +51,7 @@ def of_each(
 
 def position_problem(reruns: Reruns, name: str) -> str | None:
     """Return why positions on the detectors of a rerun cannot be told, or None."""
-    relation = f"{quote_identifier(name)}.rerun"
-    rows = reruns.query(f"select position_problem from {relation}").rows()
-    problem: str | None = rows[0]["position_problem"]
+    problem: str | None = reruns.definitions.row(name)["position_problem"]
     return problem
 
 

@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
-from hitsduck import attaching, schema, views
+from hitsduck import schema, views
 from hitsduck.columnar import ColumnarRerun
 from hitsduck.quoting import quote_identifier, quote_text
-from hitsduck.views import ViewMaker
+from hitsduck.views import Select, ViewMaker
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -79,9 +79,9 @@ class _Kept:
         self._schema = f"hitsduck_kept_{next(_NUMBERS)}"
         self._tables: set[str] = set()
         connection = reruns.connection
-        attaching.create_schema_beside(connection, self._schema, name)
         home = quote_identifier(self._schema)
-        given = {
+        connection.execute(f"create schema {home}")
+        given: dict[str, Select] = {
             view: f"select *, {quote_text(name)} as rerun from {home}.kept_{view}"
             for view in _KEPT_VIEWS
         }
@@ -89,7 +89,10 @@ class _Kept:
         summary = reruns.scope(name, "processing_summary", where)
         given["processing_summary"] = f"select * from {summary}"
         given[_KEPT_FOUND] = f"select * from {home}.kept_{_KEPT_FOUND}"
+        given |= reruns.definitions.given(name)
         self._maker = ViewMaker(connection, self._schema, given)
+        # Which the SELECT over the sources may read.
+        self._maker.ensure("rerun")
 
     @property
     def has_sources(self) -> bool:
@@ -111,9 +114,8 @@ class _Kept:
         return f"{quote_identifier(self._schema)}.{quote_identifier(view)}"
 
     def _problems(self) -> dict[str, str | None]:
-        relation = f"{quote_identifier(self._name)}.rerun"
-        reasons = ", ".join({reason: None for reason, _ in _OPEN_COLUMNS.values()})
-        return dict(self._reruns.query(f"select {reasons} from {relation}").rows()[0])
+        row = self._reruns.definitions.row(self._name)
+        return {reason: row[reason] for reason, _ in _OPEN_COLUMNS.values()}
 
     def _held_flags(self) -> list[str]:
         """Return the flags that the file holds; the others are NULL in every row."""
