@@ -164,6 +164,11 @@ def _closed_validity(expressions: Mapping[str, str]) -> str:
     return f"coalesce({end}, lead({start}) over (partition by {key} order by {start}))"
 
 
+def is_validity_closed(file: RerunFile, table: str) -> bool:
+    """Return whether the end of an object's version is told by its next one."""
+    return table == "DiaObject" and "DiaObjectLast" in file.tables
+
+
 def staged_expressions(rerun: AttachedRerun, table: str, *, has_rows: bool) -> dict[str, str]:
     """Return {canonical column: SQL over the physical table}.
 
@@ -174,7 +179,7 @@ def staged_expressions(rerun: AttachedRerun, table: str, *, has_rows: bool) -> d
     """
     physical = rerun.file.tables.get(table, {})
     expressions = schema.projection(table, physical if has_rows else {})
-    if table == "DiaObject" and has_rows and "DiaObjectLast" in rerun.file.tables:
+    if has_rows and is_validity_closed(rerun.file, table):
         expressions["validityEndMjdTai"] = _closed_validity(expressions)
     return expressions
 

@@ -23,7 +23,14 @@ from hitsduck.errors import (
     RerunChangedError,
     RerunNotFoundError,
 )
-from hitsduck.inspection import SAMPLE_ROWS, SIMULATED_MARK, ApdbFile, FileState, find_apdb
+from hitsduck.inspection import (
+    SAMPLE_ROWS,
+    SIMULATED_MARK,
+    ApdbFile,
+    FileState,
+    change_counter,
+    find_apdb,
+)
 from hitsduck.quoting import quote_identifier, quote_text
 
 #: Name of the file that makes a folder of Parquet files a rerun.
@@ -37,6 +44,8 @@ _DUCKDB_MAGIC = b"DUCK"
 _SAMPLE_PLACES = 5
 #: Workspaces whose contents are remembered.
 _MOST_KNOWN = 8
+#: Path, bytes, mtime and ctime in ns, and inode of some files.
+_State = tuple[tuple[str, int, int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -51,12 +60,25 @@ class Origin:
     prefix : str
     tables : dict of str to dict of str to str
         Its columns and their declared types, which tell its generation.
+    change_counter : int or None
+        As its header said; None where it was not noted.
     """
 
     path: str
     parts: tuple[tuple[str, int, int], ...]
     prefix: str
     tables: dict[str, dict[str, str]]
+    change_counter: int | None = None
+
+    @property
+    def state(self) -> str:
+        """``current``, ``changed`` (another file than was read) or ``gone``, as it is now."""
+        path = Path(self.path)
+        parts = FileState.of(path).parts
+        if not parts:
+            return "gone"
+        is_same = parts == self.parts and self.change_counter in (None, change_counter(path))
+        return "current" if is_same else "changed"
 
 
 @dataclass(frozen=True)
@@ -120,6 +142,7 @@ class Manifest:
                 "parts": [list(part) for part in self.origin.parts],
                 "prefix": self.origin.prefix,
                 "tables": self.origin.tables,
+                "change_counter": self.origin.change_counter,
             }
         return json.dumps(document, indent=None if self.looks else 1)
 
@@ -142,6 +165,7 @@ class Manifest:
                 tuple((str(part[0]), int(part[1]), int(part[2])) for part in told["parts"]),
                 told["prefix"],
                 told["tables"],
+                told.get("change_counter"),
             )
             manifest = cls(
                 name=document.get("name", name),
@@ -202,7 +226,8 @@ class Door:
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
         self._connection: Connection | None = None
-        self._catalogs: dict[Path, str] = {}
+        self._n_attached = 0
+        self._catalogs: dict[Path, tuple[str, _State]] = {}
 
     @property
     def connection(self) -> Connection:
@@ -215,12 +240,28 @@ class Door:
         """Return the name under which a workspace is attached; it is attached when needed."""
         place = Path(os.path.realpath(store))
         if place not in self._catalogs:
-            name = f"hitsduck_store_{len(self._catalogs)}"
+            self._n_attached += 1
+            name = f"hitsduck_store_{self._n_attached}"
+            state = _state([store.absolute()])
             self.connection.execute(
                 f"attach {quote_text(place)} as {quote_identifier(name)} (read_only)"
             )
-            self._catalogs[place] = name
-        return self._catalogs[place]
+            self._catalogs[place] = (name, state)
+        return self._catalogs[place][0]
+
+    def state(self, store: Path) -> _State:
+        """Return a workspace's `_state` from before it was attached, or that of now.
+
+        Who takes its place later is noticed: what is attached stays the file of before.
+        """
+        attached = self._catalogs.get(Path(os.path.realpath(store)))
+        return attached[1] if attached else _state([store.absolute()])
+
+    def leave(self, store: Path) -> None:
+        """Detach a workspace, so that another can be written in its place."""
+        attached = self._catalogs.pop(Path(os.path.realpath(store)), None)
+        if attached:
+            self.connection.execute(f"detach {quote_identifier(attached[0])}")
 
     def close(self) -> None:
         """Close the connection, where one was made; twice does no harm."""
@@ -245,8 +286,8 @@ class ColumnarRerun:
         Where the tables lie in the workspace; None for Parquet files.
     files : dict of str to tuple of Path
         Table -> its Parquet files; empty for a workspace.
-    state : tuple of (str, int, int)
-        Path, bytes and mtime in ns of every file that is read, at opening.
+    state : tuple of (str, int, int, int, int)
+        Path, bytes, mtime and ctime in ns, and inode of every file that is read, at opening.
     """
 
     path: Path
@@ -255,7 +296,7 @@ class ColumnarRerun:
     tables: dict[str, dict[str, str]]
     schema: str | None
     files: dict[str, tuple[Path, ...]]
-    state: tuple[tuple[str, int, int], ...]
+    state: _State
 
     #: Threads may share a scan: the rows lie in DuckDB's own format.
     can_be_sliced: ClassVar[bool] = True
@@ -297,10 +338,7 @@ class ColumnarRerun:
     def is_stale(self) -> bool:
         """Whether the APDB that the rows came from is another now; False where it is gone."""
         origin = self.manifest.origin
-        if origin is None:
-            return False
-        now = FileState.of(Path(origin.path)).parts
-        return bool(now) and now != origin.parts
+        return origin is not None and origin.state == "changed"
 
     @property
     def folder_of_origin(self) -> Path:
@@ -330,7 +368,7 @@ class ColumnarRerun:
     def relation(self, table: str, catalog: str) -> str:
         """Return a table as SQL."""
         if self.schema is None:
-            return f"read_parquet([{', '.join(quote_text(file) for file in self.files[table])}])"
+            return parquet_sql(self.files[table])
         return ".".join(quote_identifier(part) for part in (catalog, self.schema, table))
 
     @contextmanager
@@ -411,14 +449,24 @@ class ColumnarRerun:
     def check_unchanged(self, rerun: str) -> None:
         """Raise `RerunChangedError` when the store is not what it was at opening."""
         try:
-            now = [os.stat(path) for path, _, _ in self.state]
+            now = [os.stat(part[0]) for part in self.state]
         except OSError as error:
             raise RerunChangedError(f"rerun {rerun!r}: {self.path} went away: {error}") from error
-        if [(stat.st_size, stat.st_mtime_ns) for stat in now] != [part[1:] for part in self.state]:
+        if [(stat.st_size, stat.st_mtime_ns) for stat in now] != [part[1:3] for part in self.state]:
             raise RerunChangedError(
                 f"rerun {rerun!r}: {self.path} changed while it was open, so numbers from before "
                 "and after would be mixed; open it again"
             )
+
+
+def parquet_sql(files: Sequence[Path]) -> str:
+    """Return the rows of some Parquet files as SQL.
+
+    What is in the files counts, and nothing that a folder above them is called: by
+    itself DuckDB takes ``band=g`` in a path for a column of every row.
+    """
+    listed = ", ".join(quote_text(file) for file in files)
+    return f"read_parquet([{listed}], hive_partitioning = false)"
 
 
 def look_key(kind: str, table: str, columns: Sequence[str]) -> str:
@@ -436,11 +484,11 @@ def _first(connection: Connection, query: str) -> int:
     return int(row[0])
 
 
-def _state(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
+def _state(paths: Sequence[Path]) -> _State:
     found = []
     for path in paths:
         stat = os.stat(path)
-        found.append((str(path), stat.st_size, stat.st_mtime_ns))
+        found.append((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
     return tuple(found)
 
 
@@ -494,11 +542,11 @@ def find(path: str | os.PathLike[str], door: Door) -> ColumnarRerun | None:
 
 
 def _holds_apdb(place: Path) -> bool:
+    """Return whether a folder itself holds an APDB; `find_apdb` looks above it too."""
     try:
-        find_apdb(place)
+        return find_apdb(place).parent == place
     except (RerunNotFoundError, NotAnApdbError):
         return False
-    return True
 
 
 def manifests(path: Path, door: Door | None = None) -> dict[str, Manifest]:
@@ -515,17 +563,15 @@ def manifests(path: Path, door: Door | None = None) -> dict[str, Manifest]:
     NotAnApdbError
         It is a DuckDB file but no workspace, or damaged.
     """
-    state = _state([path.absolute()])
     if door is not None:
-        found = _contents(path, state, door)
+        found = _contents(path, door.state(path), door)
     else:
         with closing(Door(Connection)) as own:
-            found = _contents(path, state, own)
+            found = _contents(path, own.state(path), own)
     return {name: manifest for name, (manifest, _) in found.items()}
 
 
 _Tables = dict[str, dict[str, str]]
-_State = tuple[tuple[str, int, int], ...]
 _Contents = dict[str, tuple[Manifest, _Tables]]
 
 _known: dict[_State, _Contents] = {}
@@ -605,7 +651,7 @@ def _columns(connection: Connection, relation: str) -> dict[str, str]:
 
 
 def _of_workspace(path: Path, rerun: str | None, door: Door) -> ColumnarRerun:
-    state = _state([path.absolute()])
+    state = door.state(path)
     found = _contents(path, state, door)
     if rerun is None and len(found) == 1:
         rerun = next(iter(found))

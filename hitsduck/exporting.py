@@ -11,7 +11,7 @@ from typing import Unpack
 
 from hitsduck import storing, views
 from hitsduck.attaching import STAGED, AttachedRerun
-from hitsduck.columnar import MANIFEST, Manifest
+from hitsduck.columnar import MANIFEST, Manifest, parquet_sql
 from hitsduck.connection import Connection, Settings
 from hitsduck.errors import OutputError
 from hitsduck.importing import Importer
@@ -73,9 +73,18 @@ def export_parquet(
             finally:
                 connection.close()
             (partial / MANIFEST).write_text(manifest.to_json() + "\n", encoding="utf-8")
-            if target.exists():
-                shutil.rmtree(target)
-            os.replace(partial, target)
+            # Aside, not away: an earlier export is whole until the new one bears its name.
+            with storing.partial_of(target) as earlier:
+                if target.exists():
+                    os.replace(target, earlier)
+                try:
+                    os.replace(partial, target)
+                except OSError:
+                    if earlier.exists():
+                        os.replace(earlier, target)
+                    raise
+                finally:
+                    shutil.rmtree(earlier, ignore_errors=True)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return target
@@ -116,7 +125,7 @@ def _write_parquet(
                 f"copy ({select}) to {quote_text(file)} "
                 f"(format parquet, compression zstd, row_group_size {_GROUP_ROWS:d})"
             )
-            return f"read_parquet({quote_text(file)})"
+            return parquet_sql([file])
 
         importer.store(told, table, columns, write)
         rows[table] = total.rows[rerun.name][table]

@@ -80,6 +80,9 @@ def _chosen(columns: str) -> Mapping[str, frozenset[str]] | None:
                 'notebook, or columns of the views (hitsduck sql RERUN "describe dia_source")'
             )
         wanted = {table: names & of_table for table, of_table in known.items()}
+    if "iyyPSF" in wanted["DiaSource"]:
+        # By which it is told whether iyyPSF is what it is called (`detection.Moments`).
+        wanted["DiaSource"] |= {"ixyPSF"}
     return {
         table: wanted[table] | set(_REQUIRED[table]) | (flags if table == "DiaSource" else set())
         for table in wanted
@@ -305,6 +308,8 @@ def summed_columns(file: ApdbFile, table: str, canonical: Sequence[str]) -> dict
         if physical is not None
         and kinds[name] not in ("VARCHAR", "BLOB")
         and not _is_time(declared[physical])
+        # That is the end as the object's next version tells it, not the column.
+        and not (name == "validityEndMjdTai" and attaching.is_validity_closed(file, table))
     }
 
 
@@ -354,7 +359,13 @@ def ask_sqlite(
         Physical column -> the value that each of its cells is presumed to be.
     """
     name = quote_identifier(file.table_name(table))
-    summed = {physical: quote_identifier(physical) for physical in numbers.values()}
+    kinds = {column.name: column.type for column in schema.columns(table)}
+    booleans = {physical for column, physical in numbers.items() if kinds[column] == "BOOLEAN"}
+    # A flag of 2 is stored as true, which counts as 1.
+    summed = {
+        physical: f"{quote_identifier(physical)}{' <> 0' if physical in booleans else ''}"
+        for physical in numbers.values()
+    }
     others = {physical: quoted for physical, quoted in summed.items() if physical not in constants}
     totals = "".join(f", total({quoted})" for quoted in others.values())
     differs = {physical: f"{quote_identifier(physical)} is not ?" for physical in constants}
@@ -365,7 +376,10 @@ def ask_sqlite(
             f"select count(*), {varied}{totals} from {name}", list(constants.values())
         ).fetchone()
         sums = dict(zip(others, map(float, found), strict=True))
-        sums |= {physical: float(value or 0) * n_rows for physical, value in constants.items()}
+        sums |= {
+            physical: float(bool(value) if physical in booleans else value or 0) * n_rows
+            for physical, value in constants.items()
+        }
         wrong: set[str] = set()
         if n_varied:
             terms = "".join(

@@ -64,14 +64,24 @@ APDB_TABLES = (
 
 @dataclass(frozen=True)
 class FileState:
-    """Size and modification time of a database and of the files beside it."""
+    """Size and modification time of a database and of the files beside it.
+
+    Attributes
+    ----------
+    parts : tuple of (str, int, int)
+        Suffix, bytes and mtime in ns of each.
+    changes : tuple of int
+        When the system last noted a change of each, in ns, whatever the mtime was set to;
+        a new link or other rights count too.
+    """
 
     parts: tuple[tuple[str, int, int], ...]
+    changes: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, path: Path) -> FileState:
         """Look at the file, its -wal and its -journal now."""
-        parts = []
+        parts, changes = [], []
         plain = os.fspath(path)
         for suffix in ("", "-wal", "-journal"):
             name = plain + suffix
@@ -84,17 +94,59 @@ class FileState:
             except FileNotFoundError:
                 continue
             parts.append((suffix, stat.st_size, stat.st_mtime_ns))
-        return cls(tuple(parts))
+            changes.append(stat.st_ctime_ns)
+        return cls(tuple(parts), tuple(changes))
 
 
 @dataclass(frozen=True)
-class ApdbFile:
-    """One APDB file as SQLite describes it.
+class WatchedFile:
+    """An APDB that must not change as long as numbers of it are given.
 
     Attributes
     ----------
     path : Path
         The file that the user named.
+    state : FileState
+        Of `path` when it was opened.
+    change_counter : int or None
+        As `change_counter` read it then.
+    """
+
+    path: Path
+    state: FileState
+    change_counter: int | None
+
+    @classmethod
+    def of(cls, path: Path) -> WatchedFile:
+        """Look at a file now."""
+        return cls(path, FileState.of(path), change_counter(path))
+
+    def check_unchanged(self, rerun: str) -> None:
+        """Raise `RerunChangedError` when the file is not what it was at opening."""
+        try:
+            now = FileState.of(self.path)
+        except OSError as error:
+            raise RerunChangedError(f"rerun {rerun!r}: {self.path} went away: {error}") from error
+        if now != self.state and not self._is_touched_only(now):
+            raise RerunChangedError(
+                f"rerun {rerun!r}: {self.path} changed while it was open, so numbers from before "
+                "and after would be mixed; open it again when its writer is done"
+            )
+
+    def _is_touched_only(self, now: FileState) -> bool:
+        """Return whether a file of the same size and mtime holds what it held."""
+        is_alone = len(now.parts) == 1 and now.parts == self.state.parts
+        return is_alone and change_counter(self.path) == self.change_counter
+
+
+@dataclass(frozen=True)
+class ApdbFile(WatchedFile):
+    """One APDB file as SQLite describes it.
+
+    Attributes
+    ----------
+    path, state, change_counter
+        As of a `WatchedFile`.
     readable_path : Path
         The file that is read: `path`, or a private copy of a WAL database.
     prefix : str
@@ -103,8 +155,6 @@ class ApdbFile:
         Plain table name -> {column: declared SQLite type}.
     metadata : dict of str to str
         Rows of the ``metadata`` table, empty where there is none.
-    state : FileState
-        Of `path` when it was opened.
     can_be_sliced : bool
         Whether several threads read every table of it without losing a row
         (`can_be_sliced`); holds as long as `state` does.
@@ -112,12 +162,10 @@ class ApdbFile:
         Whether it bears the mark of hitsduck's simulator: no telescope took any of it.
     """
 
-    path: Path
     readable_path: Path
     prefix: str
     tables: dict[str, dict[str, str]]
     metadata: dict[str, str]
-    state: FileState
     can_be_sliced: bool
     is_simulated: bool
 
@@ -219,18 +267,6 @@ class ApdbFile:
         if answer != "ok":
             problem = " ".join(str(answer).split())
             raise NotAnApdbError(f"{self.path}: is damaged ({problem}); copy it again")
-
-    def check_unchanged(self, rerun: str) -> None:
-        """Raise `RerunChangedError` when the file is not what it was at opening."""
-        try:
-            now = FileState.of(self.path)
-        except OSError as error:
-            raise RerunChangedError(f"rerun {rerun!r}: {self.path} went away: {error}") from error
-        if now != self.state:
-            raise RerunChangedError(
-                f"rerun {rerun!r}: {self.path} changed while it was open, so numbers from before "
-                "and after would be mixed; open it again when its writer is done"
-            )
 
 
 def find_apdb(path: str | os.PathLike[str]) -> Path:
@@ -368,6 +404,20 @@ def check_header(path: Path) -> bool:
     return is_wal
 
 
+def change_counter(path: Path) -> int | None:
+    """Return how often a database was written, as its header says; None where there is none.
+
+    Which a copy keeps, and no change leaves as it is, but those that are in a -wal.
+    SQLite's file format: bytes 24 to 27.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(28)
+    except OSError:
+        return None
+    return int.from_bytes(header[24:28], "big") if header[:16] == _MAGIC else None
+
+
 def _connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
     # SQLite's URI needs ?, # and % of a path escaped; an absolute path keeps "//" out of it.
     uri = f"file:{quote(str(path.resolve()))}?mode=ro" + ("&immutable=1" if immutable else "")
@@ -445,7 +495,7 @@ def inspect(path: str | os.PathLike[str], *, copy_folder: Path | None = None) ->
     """
     file = find_apdb(path)
     is_wal = check_header(file)
-    state = FileState.of(file)
+    watched = WatchedFile.of(file)
     readable = _private_copy(file, copy_folder) if is_wal else file
     with reading(readable, called=file) as connection:
         prefixes = _prefixes(connection)
@@ -477,7 +527,13 @@ def inspect(path: str | os.PathLike[str], *, copy_folder: Path | None = None) ->
         sliced = all(can_be_sliced(span) for span in _rowid_spans(connection))
         (mark,) = connection.execute("pragma application_id").fetchone()
     return ApdbFile(
-        file, readable, prefix, tables, metadata, state, sliced, is_simulated=mark == SIMULATED_ID
+        **vars(watched),
+        readable_path=readable,
+        prefix=prefix,
+        tables=tables,
+        metadata=metadata,
+        can_be_sliced=sliced,
+        is_simulated=mark == SIMULATED_ID,
     )
 
 
@@ -564,6 +620,7 @@ def _private_copy(file: Path, folder: Path | None) -> Path:
                 f"({error.strerror or error}); point TMPDIR to a folder with room"
             ) from error
         if FileState.of(file) == before:
+            _fold_wal(target, called=file)
             warnings.warn(
                 f"{file} is in WAL mode, where reading leaves files beside it; a private copy "
                 f"({target.stat().st_size / 1e6:.0f} MB) is read instead. To avoid the copy: "
@@ -577,6 +634,20 @@ def _private_copy(file: Path, folder: Path | None) -> Path:
         f"{file}: is being written (WAL mode, it changed during three attempts to copy it); "
         "wait until that run is done"
     )
+
+
+def _fold_wal(copy: Path, *, called: Path) -> None:
+    """Move the pages of the -wal of a private copy into it, and leave WAL mode.
+
+    Python's SQLite and DuckDB's know nothing of one another, and what they lock counts as
+    one process's: of a WAL file that both have open the one cuts off shared memory that
+    the other reads, and the process dies.
+    """
+    try:
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.execute("pragma journal_mode = delete").fetchall()
+    except sqlite3.Error as error:
+        raise in_plain_words(called, error) from error
 
 
 def is_simulators_note(path: str | os.PathLike[str]) -> bool:

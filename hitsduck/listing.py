@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Self
 import polars as pl
 
 from hitsduck import suggestions
+from hitsduck.columnar import parquet_sql
 from hitsduck.connection import Connection
 from hitsduck.errors import OutputError, QueryError, RerunNameError
 from hitsduck.limits import shown
 from hitsduck.pairing import COUNTS
-from hitsduck.quoting import quote_identifier, quote_text
+from hitsduck.quoting import quote_identifier
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -242,7 +243,7 @@ class Lists:
     def _sort(self, name: str, into: _Writer) -> None:
         connection = Connection(memory_limit=self._memory_limit, temp_directory=self._parts)
         try:
-            part = f"read_parquet({quote_text(self._writers[name].partial)})"
+            part = parquet_sql([self._writers[name].partial])
             columns = [row[0] for row in connection.execute(f"describe from {part}").fetchall()]
             snr, others = _order(columns)
             terms = [f"nullif({quote_identifier(snr)}, 'nan'::double) desc nulls last"]

@@ -13,7 +13,8 @@ from hitsduck.attaching import ALL_RERUNS
 from hitsduck.cameras import Camera, get_camera, read_camera
 from hitsduck.columnar import Door
 from hitsduck.connection import Connection, Settings, Tracer
-from hitsduck.errors import CacheWarning, OutputError, QueryError, RerunNameError
+from hitsduck.errors import CacheWarning, NotAnApdbError, OutputError, QueryError, RerunNameError
+from hitsduck.inspection import WatchedFile
 from hitsduck.reruns import PathLike, Reruns
 from hitsduck.storing import Progress
 from hitsduck.views import OWN_PREFIX
@@ -99,17 +100,26 @@ def open_reruns(
         "memory_limit": memory_limit,
         "temp_directory": temp_directory,
     }
+    sources: dict[str, WatchedFile] = {}
     door = Door(lambda: Connection(**settings, tracer=tracer))
     try:
         named = _named(reruns, door)
         if not isinstance(cache, bool):
             # It holds what is in the file, whatever camera or flags are asked for.
             folder = Path(cache)
-            named = [
-                (name, _cached(name, path, folder, stated, settings, door)) for name, path in named
-            ]
+            asked = {
+                "instrument": stated if isinstance(stated, str) else None,
+                "camera": stated if isinstance(stated, Camera) else None,
+                "bad_flags": bad_flags if isinstance(bad_flags, str) else flags,
+                "moments": moments,
+                **settings,
+            }
+            found = [(name, *_cached(name, path, folder, asked, door)) for name, path in named]
+            named = [(name, path) for name, path, _ in found]
+            sources = {name: source for name, _, source in found if source is not None}
         return Reruns(
             named,
+            sources=sources,
             door=door,
             stated=stated,
             moments=moments,
@@ -127,20 +137,32 @@ def _cached(
     name: str,
     path: PathLike,
     folder: Path,
-    stated: str | Camera | None,
-    settings: Settings,
+    asked: Mapping[str, Any],
     door: Door,
-) -> PathLike:
-    """Return the workspace of one APDB in a cache; it is made where it is not there."""
+) -> tuple[PathLike, WatchedFile | None]:
+    """Return the workspace of one APDB in a cache; it is made where it is not there, or damaged.
+
+    Parameters
+    ----------
+    asked : mapping
+        How `open_reruns` is to open the APDB.
+
+    Returns
+    -------
+    path : path-like
+    source : WatchedFile or None
+        The APDB; None where `path` is what was named, a store already.
+    """
     if columnar.find(path, door) is not None:
-        return path
+        return path, None
     file = inspection.find_apdb(path).absolute()
     import hashlib
 
-    told = repr((str(file), inspection.FileState.of(file).parts, columnar.LAYOUT))
+    source = WatchedFile.of(file)
+    told = repr((str(file), source.state.parts, source.change_counter, columnar.LAYOUT))
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
     target = folder / f"{file.parent.name}-{file.stem}-{digest}.duckdb"
-    if not target.exists():
+    if not _is_whole(target, door):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -148,13 +170,21 @@ def _cached(
         warnings.warn(
             f"rerun {name!r}: {file} is read into the cache {target}", CacheWarning, stacklevel=3
         )
-        camera = stated if isinstance(stated, Camera) else None
-        instrument = stated if isinstance(stated, str) else None
-        with open_reruns(
-            {name: path}, instrument=instrument, camera=camera, cache=False, **settings
-        ) as reruns:
+        with open_reruns({name: path}, cache=False, **asked) as reruns:
             reruns.materialize(target, overwrite=True)
-    return target
+    return target, source
+
+
+def _is_whole(workspace: Path, door: Door) -> bool:
+    """Return whether a workspace of the cache is there and can be read."""
+    try:
+        columnar.manifests(workspace, door)
+    except FileNotFoundError:
+        return False
+    except NotAnApdbError:
+        door.leave(workspace)
+        return False
+    return True
 
 
 def refresh_workspace(

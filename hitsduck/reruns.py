@@ -39,6 +39,7 @@ from hitsduck.errors import (
     RerunNameError,
 )
 from hitsduck.information import Information, info_of
+from hitsduck.inspection import WatchedFile
 from hitsduck.lookup import Lookup
 from hitsduck.quoting import quote_text
 from hitsduck.rerun import Rerun
@@ -48,6 +49,7 @@ from hitsduck.storing import Progress
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
     from hitsduck.charts.theme import AnyChart
     from hitsduck.comparison import Comparison
@@ -86,6 +88,7 @@ class Reruns:
         memory_limit: str | None = None,
         temp_directory: PathLike | None = None,
         keeps: bool = True,
+        sources: Mapping[str, WatchedFile] | None = None,
         door: Door,
     ) -> None:
         #: Whether what several questions need is read once into memory.
@@ -126,7 +129,8 @@ class Reruns:
             self._connection = door.connection
             for rerun in self._attached.values():
                 attaching.attach(door, rerun)
-            self._watched = _watched(self._attached)
+            # What a cache stands for is watched as well: its rows are asked for by that name.
+            self._watched = [*_watched(self._attached), *(sources or {}).items()]
             self._prepare(self._connection)
             self.definitions = Definitions(self._connection, self._attached.values(), self._folder)
             self._scopes = Scopes(self._connection, self._attached, self.definitions)
@@ -245,14 +249,15 @@ class Reruns:
         ------
         OutputError, RerunChangedError
         """
-        return storing.create_workspace(
-            path,
-            list(self._attached.values()),
-            columns=columns,
-            overwrite=overwrite,
-            progress=progress,
-            **self.settings,
-        )
+        with self.watching():
+            return storing.create_workspace(
+                path,
+                list(self._attached.values()),
+                columns=columns,
+                overwrite=overwrite,
+                progress=progress,
+                **self.settings,
+            )
 
     def rewrite_workspace(
         self,
@@ -277,14 +282,16 @@ class Reruns:
         ------
         RerunNameError, OutputError, RerunChangedError
         """
-        return storing.create_workspace(
-            path,
-            [self.attached(name) for name in order],
-            columns=columns,
-            overwrite=True,
-            progress=progress,
-            **self.settings,
-        )
+        attached = [self.attached(name) for name in order]
+        with self.watching():
+            return storing.create_workspace(
+                path,
+                attached,
+                columns=columns,
+                overwrite=True,
+                progress=progress,
+                **self.settings,
+            )
 
     def export(
         self,
@@ -312,14 +319,16 @@ class Reruns:
         ------
         RerunNameError, OutputError, RerunChangedError
         """
-        return exporting.export_parquet(
-            self.attached(name),
-            folder,
-            columns=columns,
-            overwrite=overwrite,
-            progress=progress,
-            **self.settings,
-        )
+        rerun = self.attached(name)
+        with self.watching():
+            return exporting.export_parquet(
+                rerun,
+                folder,
+                columns=columns,
+                overwrite=overwrite,
+                progress=progress,
+                **self.settings,
+            )
 
     @property
     def original(self) -> Reruns:
@@ -396,17 +405,19 @@ class Reruns:
             The number of rows.
         """
         n_rows = 0
-        with self.watching():
-            reader = self.connection.execute(sql, parameters).to_arrow_reader(_STREAMED_ROWS)
-            for batch in reader:
-                n_rows += batch.num_rows
-                take(
-                    {
-                        name: column.to_numpy(zero_copy_only=False)
-                        for name, column in zip(batch.schema.names, batch.columns, strict=True)
-                    }
-                )
+        for batch in self._batches(sql, parameters):
+            n_rows += batch.num_rows
+            take(
+                {
+                    name: column.to_numpy(zero_copy_only=False)
+                    for name, column in zip(batch.schema.names, batch.columns, strict=True)
+                }
+            )
         return n_rows
+
+    def _batches(self, sql: str, parameters: dict[str, Any] | None) -> Iterator[pa.RecordBatch]:
+        with self.watching():  # what fails in `take` is not the engine's
+            yield from self.connection.execute(sql, parameters).to_arrow_reader(_STREAMED_ROWS)
 
     def few_rows(self, sql: str) -> list[dict[str, Any]]:
         """Run a statement of ours whose few rows are wanted at once, as `query` does."""
@@ -706,12 +717,14 @@ class Reruns:
             return self._lookups[name]
 
 
-def _watched(attached: Mapping[str, AttachedRerun]) -> list[tuple[str, RerunFile]]:
+def _watched(
+    attached: Mapping[str, AttachedRerun],
+) -> list[tuple[str, RerunFile | WatchedFile]]:
     """Return the files that must not change, a workspace once, each under a rerun's name.
 
     A private copy is ours: nobody else writes it.
     """
-    found: dict[Path, tuple[str, RerunFile]] = {}
+    found: dict[Path, tuple[str, RerunFile | WatchedFile]] = {}
     for name, rerun in attached.items():
         file = rerun.file
         if file.readable_path == file.path:

@@ -25,12 +25,14 @@ from hitsduck.columnar import WORKSPACE_SCHEMA, ColumnarRerun, Look, Manifest, O
 from hitsduck.connection import ENGINE_VERSION, Connection, Settings
 from hitsduck.errors import EngineError, OutputError, QueryError
 from hitsduck.importing import Importer, stored_columns
-from hitsduck.inspection import SIMULATED_MARK, ApdbFile, FileState
+from hitsduck.inspection import SIMULATED_MARK, ApdbFile
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.views import ViewMaker
 
 #: Ends the name of what is not complete yet.
 _PARTIAL = ".hitsduck-partial"
+#: Ends the name of the folder where DuckDB spills what belongs to a database file.
+_SPILLED = ".tmp"
 
 
 #: Told after each table: rerun, table, rows done, rows in all.
@@ -168,12 +170,14 @@ def partial_of(target: Path) -> Iterator[Path]:
     finally:
         for rest in (partial, Path(f"{partial}.wal")):
             rest.unlink(missing_ok=True)
+        shutil.rmtree(f"{partial}{_SPILLED}", ignore_errors=True)
 
 
 def _sweep(folder: Path) -> None:
     """Remove what processes that are gone have left half written."""
     for rest in folder.glob(f".*{_PARTIAL}*"):
-        parts = rest.name.removesuffix(".wal").removesuffix(_PARTIAL).rsplit(".", 2)
+        name = rest.name.removesuffix(".wal").removesuffix(_SPILLED)
+        parts = name.removesuffix(_PARTIAL).rsplit(".", 2)
         with suppress(ValueError, OSError):
             owner = int(parts[1])
             if not _is_alive(owner):
@@ -243,7 +247,13 @@ def manifest_of(
         origin = file.manifest.origin
         columns = columns if columns != "all" else file.manifest.columns
     else:
-        origin = Origin(str(file.path.absolute()), file.state.parts, file.prefix, file.tables)
+        origin = Origin(
+            str(file.path.absolute()),
+            file.state.parts,
+            file.prefix,
+            file.tables,
+            file.change_counter,
+        )
     return Manifest(
         name=rerun.name,
         rows=dict(rows),
@@ -399,7 +409,7 @@ def status(path: str | os.PathLike[str]) -> list[StoredRerun]:
         StoredRerun(
             rerun=name,
             path=manifest.origin.path if manifest.origin else "",
-            state=_state_of(manifest),
+            state=manifest.origin.state if manifest.origin else "current",
             generation=schema.generation("DiaSource", manifest.origin.tables["DiaSource"])
             if manifest.origin
             else "unknown",
@@ -409,12 +419,3 @@ def status(path: str | os.PathLike[str]) -> list[StoredRerun]:
         )
         for name, manifest in columnar.manifests(Path(path)).items()
     ]
-
-
-def _state_of(manifest: Manifest) -> str:
-    if manifest.origin is None:
-        return "current"
-    found = FileState.of(Path(manifest.origin.path)).parts
-    if not found:
-        return "gone"
-    return "current" if found == manifest.origin.parts else "changed"

@@ -166,7 +166,9 @@ def distributions(
                     coalesce(sum(n) filter (where bin is null) over (), 0) as n_without
                 from (
                     select
-                        cast(floor(value / {size}) as bigint) as bin,
+                        case
+                            when isfinite(value) then cast(floor(value / {size}) as bigint)
+                        end as bin,
                         count(*) as n
                     from (
                         select {expression} as value

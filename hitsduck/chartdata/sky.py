@@ -232,7 +232,7 @@ def sky_points(
             ra,
             dec
         from {{view}}
-        where {condition} and dec between $dec_low and $dec_high
+        where {condition} and {USABLE} and dec between $dec_low and $dec_high
             and ra + 360 * ceil(($ra_low - ra) / 360) <= $ra_high
         order by {key}
         """,
@@ -285,10 +285,11 @@ def _fields(reruns: Reruns, names: Sequence[str], where: str | None) -> pl.DataF
     """Return the groups of overlapping fields of some reruns, found once."""
     known = _FIELDS.setdefault(reruns.original, {})
     key = (tuple(names), where)
-    if key not in known:
-        boxes = pl.concat([_boxes_of(reruns, name, where) for name in names])
-        known[key] = _widened(_groups(boxes))
-    return known[key]
+    with reruns.watching():
+        if key not in known:
+            boxes = pl.concat([_boxes_of(reruns, name, where) for name in names])
+            known[key] = _widened(_groups(boxes))
+        return known[key]
 
 
 def _boxes_of(reruns: Reruns, name: str, where: str | None) -> pl.DataFrame:
