@@ -31,6 +31,7 @@ from hitsduck.inspection import (
     change_counter,
     find_apdb,
 )
+from hitsduck.outputs import database_kind
 from hitsduck.quoting import quote_identifier, quote_text
 
 #: Name of the file that makes a folder of Parquet files a rerun.
@@ -346,6 +347,11 @@ class ColumnarRerun:
         origin = self.manifest.origin
         return self.store.absolute() if origin is None else Path(origin.path).parent
 
+    def read_from(self) -> tuple[Path, tuple[object, ...]]:
+        """Return the file that the rows come from, the APDB, and what it was when it was read."""
+        origin = self.manifest.origin
+        return (self.path, self.state) if origin is None else (Path(origin.path), origin.parts)
+
     def size_and_mtime(self) -> tuple[int, float]:
         """Return the bytes of the store, and when it was last changed (Unix seconds)."""
         now = _state([Path(part[0]) for part in self.state])
@@ -595,6 +601,11 @@ def _contents(path: Path, state: _State, door: Door) -> _Contents:
 
 
 def _look_into(path: Path, door: Door) -> _Contents:
+    if not is_workspace(path):
+        raise NotAnApdbError(
+            f"{path}: is {database_kind(path) or 'no database'} and no workspace of hitsduck; make "
+            "one with `hitsduck workspace create`"
+        )
     try:
         catalog = quote_identifier(door.catalog(path))
         rows = door.connection.execute(

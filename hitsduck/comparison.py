@@ -59,11 +59,17 @@ SUMMARY_COLUMNS = ("x", "y", "good_definition_bits")
 EDGE_WITHIN_PX = 32.0
 
 
-def is_same(left: Path, right: Path) -> bool:
-    """Return whether two paths are one file; of two reruns in one workspace they are not."""
-    if left == right:
+def is_same(left: Side, right: Side) -> bool:
+    """Return whether two names stand for the rows of one file, read directly or from a store."""
+    if left.name == right.name:
         return True
-    return left.exists() and right.exists() and os.path.samefile(left, right)
+    files = [side.reruns.attached(side.name).file for side in (left, right)]
+    if files[0].path == files[1].path:
+        return True
+    # Of a store the APDB counts, as it was when it was read.
+    (one, of_one), (other, of_other) = (file.read_from() for file in files)
+    is_one = one == other or (one.exists() and other.exists() and os.path.samefile(one, other))
+    return is_one and of_one == of_other
 
 
 class Comparison:
@@ -111,7 +117,7 @@ class Comparison:
         self.how = rule.how
         self.good = good
         self.where = left.where
-        self.same_file = left.name == right.name or is_same(left.path, right.path)
+        self.same_file = is_same(left, right)
         self.n_left, self.n_right = (rows.len() for rows in matching.rows)
         self.n_matched = matching.match.pairs.height
         self.n_left_unusable = matching.match.n_left_unusable

@@ -116,6 +116,10 @@ def _open(database: str, config: Mapping[str, str | int]) -> tuple[duckdb.DuckDB
     )
 
 
+#: How DuckDB says that somebody pressed Ctrl-C.
+_INTERRUPTED = re.compile(r"Query interrupted|INTERRUPT Error")
+
+
 class Settings(TypedDict, total=False):
     """The engine's settings."""
 
@@ -260,6 +264,8 @@ def translated(error: Exception) -> HitsduckError:
     """Return a DuckDB error as ours, in the user's words."""
     text = str(error).strip()
     first = text.splitlines()[0] if text else type(error).__name__
+    if isinstance(error, RuntimeError | duckdb.InterruptException) and _INTERRUPTED.search(first):
+        raise KeyboardInterrupt from error  # the user's, which DuckDB has turned into its own
     raised = _RAISED.search(text)
     if raised:
         return _RAISED_BY_VIEWS[raised[1]](raised[2].strip())

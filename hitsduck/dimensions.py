@@ -180,8 +180,10 @@ def build_dimensions(
     dimensions: list[Dimension] = []
     skipped: list[str] = []
 
+    known = _known_on_both_sides(sources)
+
     def add(name: str, columns: Sequence[str], make: Callable[[], Dimension]) -> None:
-        if all(c in sources.columns and sources[c].null_count() < sources.height for c in columns):
+        if known.issuperset(columns):
             dimensions.append(make())
         elif not sources.is_empty():
             skipped.append(name)
@@ -224,9 +226,23 @@ def build_dimensions(
         ["isDipole"],
         lambda: _truths("isDipole", "true", sources["isDipole"]),
     )
-    dimensions.extend(_truths("flag", name, sources[name]) for name in flags)
+    for name in flags:
+        add(name, [name], lambda name=name: _truths("flag", name, sources[name]))  # type: ignore[misc]
     add("n_dia_sources", ["n_dia_sources"], lambda: _object_sizes(sources))
     return dimensions, skipped
+
+
+def _known_on_both_sides(sources: pl.DataFrame) -> set[str]:
+    """Return the columns that have a value in some source of each side that has sources.
+
+    What one side was never asked (its generation lacks the column, or it was not stored)
+    would look like a change of every one of its sources.
+    """
+    known = set(sources.columns)
+    for of_side in sources.partition_by("side") if "side" in sources.columns else [sources]:
+        counts = of_side.null_count().row(0, named=True)
+        known -= {name for name, n_null in counts.items() if n_null == of_side.height}
+    return known if sources.height else set()
 
 
 def already_looked_along(names: Sequence[str]) -> str:

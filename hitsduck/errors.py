@@ -113,5 +113,13 @@ class IncompleteWarning(HitsduckWarning):
     """A result leaves something out, and says what."""
 
 
+class OrderWarning(HitsduckWarning):
+    """The order in which reruns were given is not that of the months they are called by."""
+
+
+class LeftOutWarning(HitsduckWarning):
+    """All columns are asked for, of which a store holds only some."""
+
+
 class SameFileWarning(HitsduckWarning):
     """Two reruns read the same file under two names, so that its numbers cannot differ."""

@@ -463,7 +463,8 @@ def save(drawn: AnyChart, path: str | os.PathLike[str]) -> Path:
     OutputError
         An unknown format, or the file cannot be written.
     """
-    from hitsduck.page import chart_html, write_atomically
+    from hitsduck.outputs import write_atomically
+    from hitsduck.page import chart_html
 
     file = Path(path)
     form = file.suffix.lower().lstrip(".")
@@ -490,6 +491,8 @@ def save(drawn: AnyChart, path: str | os.PathLike[str]) -> Path:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, content)
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"the chart cannot be written to {file}: {error.strerror}") from error
     return file

@@ -24,13 +24,6 @@ from hitsduck.errors import QueryError, RerunChangedError
 from hitsduck.inspection import ApdbFile
 from hitsduck.quoting import quote_identifier, quote_text
 
-#: What no table can do without: keys, positions, validity; flags are always stored.
-_REQUIRED: Mapping[str, tuple[str, ...]] = {
-    "DiaSource": ("diaSourceId", "diaObjectId", "visit", "detector", "ccdVisitId", "ra", "dec"),
-    "DiaObject": ("diaObjectId", "validityStartMjdTai", "validityEndMjdTai"),
-    "DiaForcedSource": ("diaObjectId", "visit", "detector", "ccdVisitId"),
-    "DetectorVisitProcessingSummary": ("visit", "detector"),
-}
 #: What rows are ordered by, so that a question about a visit reads few of them.
 _ORDER: Mapping[str, tuple[str, ...]] = {
     "DiaSource": ("visit", "ccdVisitId", "detector", "diaSourceId"),
@@ -61,6 +54,11 @@ def _chosen(columns: str) -> Mapping[str, frozenset[str]] | None:
     """
     if columns == "all":
         return None
+    if not columns.strip(" ,"):
+        raise QueryError(
+            "no column is named (--columns, columns=): say all, notebook, or columns of DiaSource "
+            "and DiaObject"
+        )
     flags = frozenset(schema.flag_names())
     if columns == "notebook":
         wanted = {table: frozenset(names) for table, names in schema.NOTEBOOK_COLUMNS.items()}
@@ -80,11 +78,12 @@ def _chosen(columns: str) -> Mapping[str, frozenset[str]] | None:
                 'notebook, or columns of the views (hitsduck sql RERUN "describe dia_source")'
             )
         wanted = {table: names & of_table for table, of_table in known.items()}
-    if "iyyPSF" in wanted["DiaSource"]:
-        # By which it is told whether iyyPSF is what it is called (`detection.Moments`).
-        wanted["DiaSource"] |= {"ixyPSF"}
+    # What views, comparisons and pictures ask for is there in any case: without it they would
+    # give numbers of nothing.
     return {
-        table: wanted[table] | set(_REQUIRED[table]) | (flags if table == "DiaSource" else set())
+        table: wanted[table]
+        | schema.NARROW_COLUMNS[table]
+        | (flags if table == "DiaSource" else frozenset())
         for table in wanted
     }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hitsduck import attaching, schema
 from hitsduck.attaching import AttachedRerun
+from hitsduck.columnar import ColumnarRerun, RerunFile
 from hitsduck.definitions import seeing_problem
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def _facts(info: dict[str, Any]) -> dict[str, str]:
     times = info["first_mjd_tai"], info["last_mjd_tai"]
     seeing = info["median_seeing_arcsec"]
     return {
-        "file": info["path"],
+        "file": info["path"]
+        + (f", stored from {info['origin_path']}" if info["origin_path"] else "")
+        + ("" if info["columns"] == "all" else f" (columns: {info['columns']})"),
         "generation": f"{info['generation']} (schema {info['schema_version'] or 'not recorded'})",
         "instrument": f"{info['instrument'] or 'not known'} ({info['instrument_found_by']})",
         "good source": f"none of {', '.join(info['bad_flags'])} ({info['flag_set']})",
@@ -52,6 +55,15 @@ def _facts(info: dict[str, Any]) -> dict[str, str]:
         "median seeing": "not known" if seeing is None else f"{seeing:.2f} arcsec",
         "sources with": ", ".join(f"{name}: {n:,}" for name, n in unusable.items() if n) or "-",
         "simulated": "yes, by hitsduck" if info["is_simulated"] else "no",
+    }
+
+
+def _origin(file: RerunFile) -> dict[str, str | None]:
+    """Return the APDB that a store was read from, and what has become of it."""
+    origin = file.manifest.origin if isinstance(file, ColumnarRerun) else None
+    return {
+        "origin_path": None if origin is None else origin.path,
+        "origin_state": None if origin is None else origin.state,
     }
 
 
@@ -70,6 +82,8 @@ def info_of(reruns: Reruns, rerun: AttachedRerun) -> dict[str, Any]:
     return {
         "rerun": rerun.name,
         "path": str(file.path),
+        "columns": file.manifest.columns if isinstance(file, ColumnarRerun) else "all",
+        **_origin(file),
         "prefix": file.prefix,
         "generation": rerun.generations["DiaSource"],
         "generations": rerun.generations,

@@ -27,6 +27,7 @@ from hitsduck.errors import (
     RerunLockedError,
     RerunNotFoundError,
 )
+from hitsduck.outputs import database_kind
 from hitsduck.quoting import quote_identifier, quote_text
 
 _MAGIC = b"SQLite format 3\x00"
@@ -135,8 +136,9 @@ class WatchedFile:
 
     def _is_touched_only(self, now: FileState) -> bool:
         """Return whether a file of the same size and mtime holds what it held."""
-        is_alone = len(now.parts) == 1 and now.parts == self.state.parts
-        return is_alone and change_counter(self.path) == self.change_counter
+        has_wal = any(suffix == "-wal" for suffix, *_ in now.parts)
+        is_same = now.parts == self.state.parts and not has_wal
+        return is_same and change_counter(self.path) == self.change_counter
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,10 @@ class ApdbFile(WatchedFile):
     def origin_tables(self) -> dict[str, dict[str, str]]:
         """The columns that the pipeline wrote, which tell the generation: `tables`."""
         return self.tables
+
+    def read_from(self) -> tuple[Path, tuple[object, ...]]:
+        """Return the file that the rows come from, and what it was: its `FileState`'s parts."""
+        return self.path, self.state.parts
 
     def size_and_mtime(self) -> tuple[int, float]:
         """Return the bytes of the file, and when it was last changed (Unix seconds)."""
@@ -384,6 +390,11 @@ def check_header(path: Path) -> bool:
         raise NotAnApdbError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not header:
         raise NotAnApdbError(f"{path}: is empty (0 bytes); the run that wrote it left nothing")
+    if header[:16] != _MAGIC and (kind := database_kind(path)):
+        raise NotAnApdbError(
+            f"{path}: is {kind}, no APDB (an SQLite file); a workspace of hitsduck is opened by "
+            "its own path"
+        )
     if header[:16] != _MAGIC:
         raise NotAnApdbError(
             f"{path}: is no SQLite database (its first 16 bytes say otherwise): encrypted, "
@@ -620,7 +631,6 @@ def _private_copy(file: Path, folder: Path | None) -> Path:
                 f"({error.strerror or error}); point TMPDIR to a folder with room"
             ) from error
         if FileState.of(file) == before:
-            _fold_wal(target, called=file)
             warnings.warn(
                 f"{file} is in WAL mode, where reading leaves files beside it; a private copy "
                 f"({target.stat().st_size / 1e6:.0f} MB) is read instead. To avoid the copy: "
@@ -628,6 +638,7 @@ def _private_copy(file: Path, folder: Path | None) -> Path:
                 RerunCopyWarning,
                 stacklevel=2,
             )
+            _fold_wal(target, called=file)
             return target
         Path(f"{target}-wal").unlink(missing_ok=True)
     raise RerunLockedError(

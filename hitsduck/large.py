@@ -116,7 +116,7 @@ class LargeComparison(Comparison):
         self.left_path, self.right_path = str(left.path), str(right.path)
         self.radius_arcsec, self.radius_px = rule.radius_arcsec, rule.radius_px
         self.how, self.good, self.where = rule.how, good, left.where
-        self.same_file = left.name == right.name or is_same(left.path, right.path)
+        self.same_file = is_same(left, right)
         self._visits = _groups_of_visits(self._reruns, {left.name, right.name}, rows_at_once)
         self.n_groups = len(self._visits)
         groups = list(self._each(_kept))

@@ -17,6 +17,7 @@ from hitsduck.columnar import parquet_sql
 from hitsduck.connection import Connection
 from hitsduck.errors import OutputError, QueryError, RerunNameError
 from hitsduck.limits import shown
+from hitsduck.outputs import check_output
 from hitsduck.pairing import COUNTS
 from hitsduck.quoting import quote_identifier
 
@@ -296,10 +297,11 @@ def _together(folder: Path) -> Iterator[dict[str, _Writer]]:
         yield writers
         for writer in writers.values():
             writer.close()
-            if writer.path.is_dir():
-                raise OutputError(f"{writer.path}: cannot be written: it is a folder; remove it")
+            check_output(writer.path)
         for writer in writers.values():
             writer.partial.replace(writer.path)
+    except OutputError:
+        raise
     except OSError as error:
         where = error.filename or folder
         raise OutputError(f"{where}: cannot be written: {error.strerror or error}") from error

@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from hitsduck import attaching, schema
+from hitsduck import attaching, leftout, schema
 from hitsduck.attaching import AttachedRerun
 from hitsduck.by_id import RowsById
 from hitsduck.columnar import ColumnarRerun
@@ -148,6 +148,10 @@ class Lookup:
         """
         number = whole_number(value, column)
         names = column_names(columns)
+        if names:
+            leftout.check_names([self._rerun], names)
+        elif view != "dia_forced_source":
+            leftout.warn_of_all([self._rerun])
         with self._lock:
             found = self._by_id.find(view, column, number, names, good=good)
         if found is not None:

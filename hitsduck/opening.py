@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,14 @@ from hitsduck.attaching import ALL_RERUNS
 from hitsduck.cameras import Camera, get_camera, read_camera
 from hitsduck.columnar import Door
 from hitsduck.connection import Connection, Settings, Tracer
-from hitsduck.errors import CacheWarning, NotAnApdbError, OutputError, QueryError, RerunNameError
+from hitsduck.errors import (
+    CacheWarning,
+    HitsduckError,
+    NotAnApdbError,
+    OutputError,
+    QueryError,
+    RerunNameError,
+)
 from hitsduck.inspection import WatchedFile
 from hitsduck.reruns import PathLike, Reruns
 from hitsduck.storing import Progress
@@ -155,7 +164,7 @@ def _cached(
     """
     if columnar.find(path, door) is not None:
         return path, None
-    file = inspection.find_apdb(path).absolute()
+    file = Path(os.path.abspath(inspection.find_apdb(path)))
     import hashlib
 
     source = WatchedFile.of(file)
@@ -166,20 +175,36 @@ def _cached(
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{folder}: no cache can be kept there: {error}") from error
+            raise OutputError(
+                f"{folder}: no cache can be kept there: {error.strerror or error}"
+            ) from error
+        if not os.access(folder, os.W_OK):
+            raise OutputError(f"{folder}: no cache can be kept there: Permission denied")
+        target.unlink(missing_ok=True)  # one of before that is damaged
         warnings.warn(
             f"rerun {name!r}: {file} is read into the cache {target}", CacheWarning, stacklevel=3
         )
         with open_reruns({name: path}, cache=False, **asked) as reruns:
             reruns.materialize(target, overwrite=True)
+        _forget_earlier(file, target)
     return target, source
+
+
+def _forget_earlier(file: Path, target: Path) -> None:
+    """Remove what the cache holds of an APDB as it was before."""
+    prefix = glob.escape(target.name[: -len("0123456789abcdef.duckdb")])
+    for earlier in target.parent.glob(f"{prefix}*.duckdb"):
+        with suppress(HitsduckError, OSError):
+            found = columnar.manifests(earlier).values()
+            if earlier != target and all(m.origin and m.origin.path == str(file) for m in found):
+                earlier.unlink()
 
 
 def _is_whole(workspace: Path, door: Door) -> bool:
     """Return whether a workspace of the cache is there and can be read."""
     try:
         columnar.manifests(workspace, door)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except NotAnApdbError:
         door.leave(workspace)
@@ -219,10 +244,13 @@ def refresh_workspace(
     kept = {s.rerun: f"{os.fspath(path)}:{s.rerun}" for s in found if s.state != "changed"}
     columns = {stored.rerun: stored.columns for stored in found}
     sources = {stored.rerun: stored.path for stored in changed} | kept
-    with open_reruns(sources, **options) as reruns:
-        reruns.rewrite_workspace(
-            path, order=[stored.rerun for stored in found], columns=columns, progress=progress
-        )
+    try:
+        with open_reruns(sources, **options) as reruns:
+            reruns.rewrite_workspace(
+                path, order=[stored.rerun for stored in found], columns=columns, progress=progress
+            )
+    except HitsduckError as error:
+        raise type(error)(f"{os.fspath(path)}: nothing was refreshed: {error}") from error
     return [stored.rerun for stored in changed]
 
 
@@ -301,9 +329,10 @@ def check_names(pairs: Sequence[tuple[str, PathLike]]) -> None:
             raise RerunNameError(f"{path}: the name {name!r} is reserved; give NAME={path}")
         if key in seen:
             other, other_path = seen[key]
+            called = repr(name) if name == other else f"{other!r} and {name!r}"
+            rule = "" if name == other else "names must differ in more than case: "
             raise RerunNameError(
-                f"two reruns are called {other!r} and {name!r} ({other_path} and {path}); names "
-                "must differ in more than case: give NAME=PATH"
+                f"two reruns are called {called} ({other_path} and {path}); {rule}give NAME=PATH"
             )
         seen[key] = (name, path)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from hitsduck.charts.theme import AnyChart
+from hitsduck.outputs import write_atomically
 
 
 @dataclass(frozen=True)
@@ -223,20 +223,3 @@ def vega_javascript() -> str:
     except OSError:
         pass  # A cache that cannot be kept costs time, nothing else.
     return bundle
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is either the old one or the whole new one."""
-    written = content.encode("utf-8") if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(written)
-        # mkstemp gives a file to its owner alone; a report follows the umask as any file.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

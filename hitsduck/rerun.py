@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from hitsduck import views
+from hitsduck import leftout, views
 from hitsduck.attaching import AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.errors import QueryError
@@ -191,6 +191,11 @@ class Rerun:
             conditions.append(f"list_contains(${column}, {column})")
         selected = selected_columns(columns)
         listed = [columns] if isinstance(columns, str) else list(columns or ())
+        rerun = self._reruns.attached(self.name)
+        if listed:
+            leftout.check_names([rerun], listed)
+        else:
+            leftout.warn_of_all([rerun])
         few = views.documented_columns(views.view_named(view), is_narrow=True)
         is_narrow = bool(listed) and set(listed) <= set(few)
         relation = self._reruns.scope(self.name, view, where, is_narrow=is_narrow)

@@ -22,6 +22,7 @@ from hitsduck import (
     exporting,
     guard,
     inspection,
+    leftout,
     storing,
     suggestions,
     views,
@@ -234,7 +235,9 @@ class Reruns:
             Of the workspace, ``FILE.duckdb``. Nothing bears this name before all is there.
         columns : str or sequence of str
             ``all``, ``notebook`` (what the analysis of 2020 reads), or columns of
-            DiaSource and DiaObject; keys and flags are always stored.
+            DiaSource and DiaObject; beside them those that views, comparisons and pictures
+            ask for, and the flags, are always stored. Who names one that was left out gets
+            an error.
         overwrite : bool
             Whether a file of this name may be replaced.
         progress : callable, optional
@@ -249,7 +252,7 @@ class Reruns:
         ------
         OutputError, RerunChangedError
         """
-        with self.watching():
+        with self._explaining():
             return storing.create_workspace(
                 path,
                 list(self._attached.values()),
@@ -283,7 +286,7 @@ class Reruns:
         RerunNameError, OutputError, RerunChangedError
         """
         attached = [self.attached(name) for name in order]
-        with self.watching():
+        with self._explaining():
             return storing.create_workspace(
                 path,
                 attached,
@@ -320,7 +323,7 @@ class Reruns:
         RerunNameError, OutputError, RerunChangedError
         """
         rerun = self.attached(name)
-        with self.watching():
+        with self._explaining():
             return exporting.export_parquet(
                 rerun,
                 folder,
@@ -455,6 +458,7 @@ class Reruns:
         ... ).polars()
         """
         guard.check_select(self.connection, query)
+        leftout.check_query(self._attached.values(), self.connection, query)
         values = {name: plain_value(value) for name, value in parameters.items()}
         result = self._narrow_answer(query, values)
         if result is None:
@@ -502,6 +506,17 @@ class Reruns:
             self._check_unchanged()
             raise explained(self._attached, translated(error), read) from error
         self._check_unchanged()
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Say which file a complaint is about, of who watches the files himself."""
+        try:
+            yield
+        except HitsduckError as error:
+            ours = explained(self._attached, error, ())
+            if ours is error:
+                raise
+            raise ours from error
 
     def _check_unchanged(self) -> None:
         for name, file in self._watched:
@@ -610,8 +625,10 @@ class Reruns:
         -------
         list of dict
             One per rerun, which a notebook shows as a table:
-            ``rerun``, ``path``, ``prefix``, ``generation`` (of DiaSource, told from its
-            columns) and ``generations`` of each table,
+            ``rerun``, ``path``, ``columns`` (that are stored: ``all``, ``notebook`` or names),
+            ``origin_path`` (the APDB that a store was read from, else None) and
+            ``origin_state`` (``current``, ``changed`` since or ``gone``), ``prefix``,
+            ``generation`` (of DiaSource, told from its columns) and ``generations`` of each table,
             ``schema_version`` (recorded), ``instrument``, ``instrument_found_by``,
             ``instrument_candidates``, ``flag_encoding``, ``flag_set``,
             ``bad_flags``, ``skipped_flags``, ``n_rows`` per table, ``visits``,

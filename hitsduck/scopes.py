@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from hitsduck import attaching, guard, ready, suggestions, views
+from hitsduck import attaching, guard, leftout, ready, suggestions, views
 from hitsduck.attaching import ALL_RERUNS, AttachedRerun
 from hitsduck.connection import Connection
 from hitsduck.definitions import DEFINITION_COLUMNS, DEFINITION_TABLES, Definitions
@@ -50,6 +50,8 @@ class Scopes:
         self._n_scopes = 0
         #: What a workspace holds ready of each rerun: {view: SELECT}.
         self._ready = {name: ready.given(rerun) for name, rerun in attached.items()}
+        for name in attached:
+            connection.execute(f"create schema if not exists {quote_identifier(name)}")
         self._makers: dict[str, ViewMaker] = {}
         self._narrow_makers: dict[str, ViewMaker] = {}
         self._narrow_of_all: ViewMaker | None = None
@@ -186,7 +188,7 @@ class Scopes:
                 base = name
             else:
                 base, maker = self._scope(name, None, visits)
-                given = self._given_where(base, maker, where)
+                given = self._given_where(name, base, maker, where)
             self._n_scopes += 1
             new = f"{OWN_PREFIX}scope_{self._n_scopes}"
             self._scopes[key] = (new, self._maker_of(name, new, given))
@@ -203,10 +205,13 @@ class Scopes:
             "staged_dia_source": attaching.staged_within_visits(self._attached[name], visits)
         }
 
-    def _given_where(self, base_schema: str, maker: ViewMaker, where: str) -> dict[str, str]:
+    def _given_where(
+        self, name: str, base_schema: str, maker: ViewMaker, where: str
+    ) -> dict[str, str]:
         """Return the views of a schema that has a condition on sources."""
         connection = self._connection
         guard.check_condition(connection, where)
+        leftout.check_expression([self._attached[name]], connection, where)
         # A condition on sources does not undo images: densities stay over all of them.
         for view in ("dia_source", "dia_object_history", *_NOT_OF_SOURCES):
             maker.ensure(view)

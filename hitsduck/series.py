@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from hitsduck.errors import (
     IncompleteWarning,
     InstrumentError,
     MatchError,
+    OrderWarning,
     QueryError,
     RerunNameError,
     SchemaError,
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
 
 ORDERS = ("opening", "time")
+#: A month by its name, then a year: May2020, 2020_processing_june_2020.
+_MONTH = re.compile(
+    r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[-_ .]?((?:19|20)\d\d)",
+    re.IGNORECASE,
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 #: What is wrong with one file, so that other pairs can be compared all the same.
 _OF_ONE_PAIR = (BadValueError, InstrumentError, MatchError, SchemaError)
 
@@ -266,6 +274,8 @@ def series(
     -----
     IncompleteWarning
         A pair cannot be compared, for what is wrong with a file; `Series.uncompared`.
+    OrderWarning
+        As for `warn_of_order`.
 
     Raises
     ------
@@ -275,10 +285,36 @@ def series(
         An unknown order, or a file does not record when it was processed.
     """
     names = _ordered(reruns, order)
+    if order == "opening":
+        warn_of_order(names)
     rule = Rule(radius_arcsec, radius_px, how)
     sides = [Side(reruns, name, where) for name in names]
     pairs = list(itertools.pairwise(sides))
     return Series(_compared(pairs, rule, good=good, rows_at_once=rows_at_once), "steps")
+
+
+def warn_of_order(names: Sequence[str]) -> None:
+    """Warn where reruns called by months come in another order, as a shell's ``*`` gives them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        In the order in which they are to be compared.
+
+    Warns
+    -----
+    OrderWarning
+    """
+    found = [_MONTH.search(name) for name in names]
+    when = [(int(m[2]), _MONTHS.index(m[1].lower())) for m in found if m is not None]
+    if len(when) == len(names) and when != sorted(when):
+        warnings.warn(
+            f"the reruns are compared in the order in which they were given, {', '.join(names)}, "
+            "which is not that of their months (a * of the shell gives the order of the alphabet); "
+            "name them one after the other",
+            OrderWarning,
+            stacklevel=3,
+        )
 
 
 def _compared(

@@ -23,9 +23,10 @@ from hitsduck import attaching, canary, columnar, definitions, detection, ready,
 from hitsduck.attaching import STAGED, AttachedRerun
 from hitsduck.columnar import WORKSPACE_SCHEMA, ColumnarRerun, Look, Manifest, Origin
 from hitsduck.connection import ENGINE_VERSION, Connection, Settings
-from hitsduck.errors import EngineError, OutputError, QueryError
+from hitsduck.errors import EngineError, NotAnApdbError, OutputError, QueryError
 from hitsduck.importing import Importer, stored_columns
 from hitsduck.inspection import SIMULATED_MARK, ApdbFile
+from hitsduck.outputs import database_kind
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.views import ViewMaker
 
@@ -35,7 +36,7 @@ _PARTIAL = ".hitsduck-partial"
 _SPILLED = ".tmp"
 
 
-#: Told after each table: rerun, table, rows done, rows in all.
+#: Told after each table, and before a rerun's views: rerun, table or "views", rows done, in all.
 Progress = Callable[[str, str, int, int], None]
 
 
@@ -88,7 +89,8 @@ def create_workspace(
         To be read from their APDBs (or another store).
     columns : str or sequence of str
         ``all``, ``notebook`` (what the analysis of 2020 reads), or columns of
-        DiaSource and DiaObject; keys and flags are always there. A mapping says it for
+        DiaSource and DiaObject; what views, comparisons and pictures ask for, and the
+        flags, are always there. A mapping says it for
         each rerun; those of a workspace are taken over as they are.
     overwrite : bool
         Whether a file of this name may be replaced.
@@ -109,11 +111,13 @@ def create_workspace(
         An APDB changed while it was read, or SQLite counts or sums otherwise.
     """
     target = as_path(path)
-    if target.exists() and not overwrite:
-        raise OutputError(
-            f"{target}: is there already; refresh it (`hitsduck workspace refresh {target}`), "
-            "or allow it to be overwritten (--overwrite, overwrite=True)"
-        )
+    if target.exists():
+        _check_replaceable(target)
+        if not overwrite:
+            raise OutputError(
+                f"{target}: is there already; refresh it (`hitsduck workspace refresh {target}`), "
+                "or allow it to be overwritten (--overwrite, overwrite=True)"
+            )
     alike = [rerun.name for rerun in reruns if rerun.name.casefold() == target.stem.casefold()]
     if alike:
         raise OutputError(
@@ -141,9 +145,30 @@ def create_workspace(
                     writer.take_over(rerun)
                 else:
                     writer.add(rerun, asked_columns(asked), total)
-            writer.finish()
+            writer.finish(total)
         os.replace(partial, target)
     return target
+
+
+def _check_replaceable(target: Path) -> None:
+    """Refuse to put a workspace in the place of anything but a workspace.
+
+    Raises
+    ------
+    OutputError
+    """
+    if target.is_dir():
+        raise OutputError(f"{target}: is a folder; name the file of the workspace")
+    kind = database_kind(target) or "a file of another kind"
+    try:
+        is_workspace = columnar.is_workspace(target) and bool(columnar.manifests(target))
+    except NotAnApdbError:
+        is_workspace = False
+    if not is_workspace:
+        raise OutputError(
+            f"{target}: is {kind} and no workspace that can be read, over which none is ever "
+            "written; name a new file for the workspace"
+        )
 
 
 @contextmanager
@@ -153,9 +178,12 @@ def partial_of(target: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise OutputError(f"{target}: there is no folder {folder}; make it first")
     _sweep(folder)
-    handle, name = tempfile.mkstemp(
-        dir=folder, prefix=f".hitsduck_{target.name}.{os.getpid()}.", suffix=_PARTIAL
-    )
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=folder, prefix=f".hitsduck_{target.name}.{os.getpid()}.", suffix=_PARTIAL
+        )
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
     os.close(handle)
     partial = Path(name)
     partial.unlink()  # DuckDB makes its own
@@ -227,8 +255,12 @@ class Total:
     def told(self, rerun: str, table: str) -> None:
         """Say that a table is done."""
         self._done += self.rows[rerun].get(table, 0)
+        self.said(rerun, table)
+
+    def said(self, rerun: str, what: str) -> None:
+        """Say what is done now."""
         if self._progress is not None:
-            self._progress(rerun, table, self._done, self._all)
+            self._progress(rerun, what, self._done, self._all)
 
 
 def _versions() -> dict[str, str]:
@@ -319,12 +351,13 @@ class _WorkspaceWriter:
         self._connection.execute(f"detach {quote_identifier(told.catalog)}")
         self._stored[rerun.name] = (rerun, rerun.file.manifest)
 
-    def finish(self) -> None:
+    def finish(self, total: Total) -> None:
         """Lay the views over the tables, write the manifests and close the file."""
         connection = self._connection
         for name, (rerun, manifest) in self._stored.items():
             here = _as_stored(rerun, manifest)
             connection.use_schema(name)
+            total.said(name, "views")
             definitions.create_tables(connection, here, self._folder)
             staged = {
                 view: attaching.staged_sql(

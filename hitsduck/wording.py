@@ -23,7 +23,7 @@ _PHRASES = {
     "flux_sign": "with {} flux",
     "isDipole": "that are dipoles",
     "flag": "with flag {}",
-    "n_dia_sources": "whose object has {} source(s)",
+    "n_dia_sources": "whose object has {} sources",
 }
 _MOST_FOLLOWING = 4
 

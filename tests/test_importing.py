@@ -193,7 +193,7 @@ def test_a_cell_of_another_kind_is_told_wherever_it_is(
     path = changed(plain, tmp_path, f"update DiaSource set {column} = 'bad' {where}")
     with (
         hitsduck.open_reruns({"a": path}, instrument="DECam") as reruns,
-        pytest.raises(BadValueError, match=rf'type in column "{column}": .*found "bad"'),
+        pytest.raises(BadValueError, match=rf"a\.db\): DiaSource\.{column} .*: 'bad'"),
     ):
         reruns.materialize(tmp_path / "w.duckdb")
     assert not (tmp_path / "w.duckdb").exists()

@@ -186,7 +186,7 @@ def test_a_folder_in_the_way_leaves_no_list(simulated_files: dict[str, Path], tm
     (tmp_path / "lists" / "left_only.csv").mkdir(parents=True)
     with hitsduck.open_reruns(simulated_files) as reruns:
         for comparison in both(reruns, *list(simulated_files)[:2]):
-            with pytest.raises(OutputError, match=r"left_only\.csv: cannot be written"):
+            with pytest.raises(OutputError, match=r"left_only\.csv: is a folder"):
                 comparison.write(tmp_path / "lists", form="csv")
             assert [path.name for path in (tmp_path / "lists").iterdir()] == ["left_only.csv"]
 

@@ -62,7 +62,7 @@ ORDER = (
     ("lookup", "storing"),
     ("importing",),
     ("scopes",),
-    ("ready", "suggestions", "by_id"),
+    ("ready", "suggestions", "by_id", "leftout"),
     ("definitions",),
     ("attaching", "guard", "views"),
     ("results",),
@@ -72,7 +72,7 @@ ORDER = (
     ("canary",),
     ("inspection",),
     ("schema", "cameras"),
-    ("limits",),
+    ("limits", "outputs"),
     ("quoting", "errors"),
 )
 #: Imports against the order, with the reason. None may be added without one.

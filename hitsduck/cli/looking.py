@@ -19,15 +19,14 @@ from hitsduck.cli.options import (
 )
 from hitsduck.cli.printing import (
     cell_text,
-    check_writable,
     csv_text,
     footer_text,
     json_text,
     print_json,
     print_table,
     write_text,
-    written_whole,
 )
+from hitsduck.outputs import check_output, written_whole
 
 
 @cli.command()
@@ -57,6 +56,7 @@ def _print_info(rerun: dict[str, Any]) -> None:
         + (
             " (simulated by hitsduck: no telescope took any of it)" if rerun["is_simulated"] else ""
         ),
+        **_origin(rerun),
         "generation": f"{rerun['generation']} (schema recorded: {recorded})",
         "table prefix": rerun["prefix"] or "none",
         "instrument": _instrument(rerun),
@@ -87,6 +87,17 @@ def _print_info(rerun: dict[str, Any]) -> None:
     click.echo(rerun["rerun"])
     for key, value in lines.items():
         click.echo(f"  {key:<17} {value}")
+
+
+def _origin(rerun: dict[str, Any]) -> dict[str, str]:
+    """Return which APDB a store was read from, and which of its columns are there."""
+    if rerun["origin_path"] is None:
+        return {}
+    state = {"changed": " (changed since: these are the rows of before)", "gone": " (gone)"}
+    return {
+        "stored from": rerun["origin_path"] + state.get(rerun["origin_state"], ""),
+        "columns": rerun["columns"],
+    }
 
 
 #: How a thing is known -> in words.
@@ -211,7 +222,8 @@ def sql(
             )
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet needs --output FILE")
-    check_writable(output)
+    if output is not None:
+        check_output(output)
     with opened_reruns(arguments[:-1], options) as opened, busy("asking"):
         result = opened.sql(arguments[-1], **dict(map(_parameter, params)))
     if form == "table":

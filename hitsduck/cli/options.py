@@ -102,7 +102,7 @@ def opened_reruns(arguments: Sequence[str], options: dict[str, Any]) -> Iterator
     folder, no_cache = options.pop("cache"), options.pop("no_cache")
     if folder is not None and no_cache:
         raise click.UsageError("--cache and --no-cache exclude each other")
-    with busy(f"opening {len(pairs)} reruns"):
+    with busy("opening" if len(pairs) == 1 else f"opening {len(pairs)} reruns"):
         opened = open_reruns(dict(pairs), cache=folder or not no_cache, **options)
     with opened:
         try:

@@ -6,13 +6,12 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hitsduck.errors import OutputError
+from hitsduck.outputs import written_whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -153,33 +152,3 @@ def write_text(output: Path | None, text: str) -> None:
         return
     with written_whole(output) as partial:
         partial.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def written_whole(output: Path) -> Iterator[Path]:
-    """Give a name beside `output` to write under; `output` appears whole or not at all.
-
-    Raises
-    ------
-    OutputError
-    """
-    check_writable(output)
-    partial = output.with_name(f"{output.name}.part")
-    try:
-        yield partial
-        partial.replace(output)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def check_writable(output: Path | None) -> None:
-    """Check that there is a folder for a file, before anything is asked for it.
-
-    Raises
-    ------
-    OutputError
-    """
-    if output is not None and not output.absolute().parent.is_dir():
-        raise OutputError(f"{output}: there is no folder {output.parent}; make it first")

@@ -68,7 +68,7 @@ def workspace() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @reruns_argument
 @columns_option
-@click.option("--overwrite", is_flag=True, help="Replace a file of this name.")
+@click.option("--overwrite", is_flag=True, help="Replace a workspace of this name.")
 @opening_options
 def create(
     file: Path, reruns: Sequence[str], columns: str, overwrite: bool, **options: Any
@@ -76,7 +76,8 @@ def create(
     """Read each RERUN once into the new workspace FILE.
 
     The rows are checked against SQLite's own counts and sums. FILE appears when all is there;
-    it opens as RERUN in every command, and in any DuckDB of its version.
+    it opens as RERUN in every command, and in any DuckDB of its version. To add a rerun to a
+    workspace, make a new one of both: create NEW.duckdb OLD.duckdb RERUN.
     """
     with opened_reruns(reruns, options) as opened, _told() as progress:
         path = opened.materialize(file, columns=columns, overwrite=overwrite, progress=progress)
@@ -123,9 +124,13 @@ def refresh(file: Path, **options: Any) -> None:
     A rerun whose APDB is gone stays as it is.
     """
     from hitsduck.opening import refresh_workspace
+    from hitsduck.storing import status as status_of
 
     for name in ("cache", "no_cache"):  # of no use where the workspace is the cache
         options.pop(name)
+    for stored in status_of(file):
+        if stored.state == "gone":
+            click.echo(f"{stored.rerun}: {stored.path} is gone; kept as it is", err=True)
     with _told() as progress:
         changed = refresh_workspace(file, progress=progress, **options)
     click.echo(

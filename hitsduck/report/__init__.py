@@ -20,10 +20,12 @@ from hitsduck import chartdata
 from hitsduck.charts.theme import many
 from hitsduck.errors import OutputError
 from hitsduck.gallery import Wanted
-from hitsduck.page import Cell, Column, Page, Part, Section, Table, Text, write_atomically
+from hitsduck.outputs import check_output, write_atomically
+from hitsduck.page import Cell, Column, Page, Part, Section, Table, Text
 from hitsduck.report import comparing, formats, provenance
 from hitsduck.report.in_memory import in_memory
 from hitsduck.report.pictures import UNTOLD, figures
+from hitsduck.series import warn_of_order
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
@@ -106,6 +108,10 @@ def write_report(
     """
     file = Path(path)
     chosen = formats.chosen_form(file, form)
+    if file.absolute().parent.is_dir():
+        check_output(file)
+    if compare is None:
+        warn_of_order(reruns.names)
     page = compose(
         reruns,
         title=title,
@@ -118,6 +124,8 @@ def write_report(
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, content)
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"the report cannot be written to {file}: {error.strerror}") from error
     return file

@@ -142,6 +142,7 @@ def _rerun_facts(wanted: Wanted, info: dict[str, Any]) -> Facts:
     pairs = [
         ("file", info["path"]),
         *written,
+        *_origin(info),
         ("generation", f"{info['generation']} (schema {info['schema_version'] or 'not recorded'})"),
         ("instrument", instrument),
         ("flags", f"{info['flag_encoding']}, {', '.join(info['bad_flags'])} used"),
@@ -167,6 +168,20 @@ def _rerun_facts(wanted: Wanted, info: dict[str, Any]) -> Facts:
     if info["is_private_copy"]:
         pairs.append(("beware", "read through a private copy"))
     return Facts(info["rerun"], pairs)
+
+
+def _origin(info: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return which APDB a store was read from, and what has become of it since."""
+    if info["origin_path"] is None:
+        return []
+    said = [("stored from", info["origin_path"])]
+    if info["columns"] != "all":
+        said.append(("columns stored", info["columns"]))
+    if info["origin_state"] == "changed":
+        said.append(("beware", "its APDB has changed since; these are the rows of before"))
+    if info["origin_state"] == "gone":
+        said.append(("beware", "its APDB is not there any more"))
+    return said
 
 
 def _images(info: dict[str, Any]) -> str:
