@@ -36,7 +36,7 @@ demo: $(VENV)/.library  ## simulate three small reruns, write a report, name it
 
 test: $(VENV)/.test  ## run the tests
 	sh .ci/system_packages
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 lint: $(VENV)/.lint  ## formatting, linting, types, SQL
 	$(BIN)/ruff format --check .

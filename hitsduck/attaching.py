@@ -134,9 +134,10 @@ def examine(
             stacklevel=2,
         )
     if isinstance(file, ColumnarRerun) and file.is_stale:
+        mend = "export it again" if file.folder else "`hitsduck workspace refresh`"
         warnings.warn(
             f"{where}: {file.origin_path} has changed since it was stored; these are the rows of "
-            "before (`hitsduck workspace refresh`, or store it again)",
+            f"before ({mend})",
             StaleWarning,
             stacklevel=2,
         )

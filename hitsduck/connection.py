@@ -167,6 +167,12 @@ class Connection:
         if temp_directory is not None:
             if not isinstance(temp_directory, str | os.PathLike):
                 raise EngineError(f"temp_directory is {temp_directory!r}; a path is wanted")
+            place = Path(temp_directory).absolute()
+            if not (place if place.exists() else place.parent).is_dir():
+                raise EngineError(
+                    f"temp_directory (--temp-directory) {temp_directory}: there is no such folder; "
+                    "make it first"
+                )
             config["temp_directory"] = os.fspath(temp_directory)
         try:
             self._root, self.extension = _open(os.fspath(database or ":memory:"), config)

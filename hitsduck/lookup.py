@@ -211,7 +211,13 @@ class Lookup:
             except duckdb.Error as error:
                 raise translated(error) from error
 
-    def one(self, view: str, column: str, value: int | str) -> dict[str, Any]:
+    def one(
+        self,
+        view: str,
+        column: str,
+        value: int | str,
+        columns: Sequence[str] | str | None = None,
+    ) -> dict[str, Any]:
         """Return the one row of `view` whose `column` is `value`.
 
         Raises
@@ -221,7 +227,7 @@ class Lookup:
         QueryError
             `value` is no whole number.
         """
-        rows = self.many(view, column, value).rows()
+        rows = self.many(view, column, value, columns).rows()
         if not rows:
             raise ResultNotFoundError(
                 f"rerun {self._rerun.name!r} ({self._rerun.file.path}): no {view} has "

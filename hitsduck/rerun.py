@@ -116,8 +116,10 @@ class Rerun:
         view = "good_dia_object" if good else "dia_object"
         return self._select(view, columns, {}, False, where)
 
-    def source(self, source_id: int | str) -> dict[str, Any]:
-        """Return the DIA source of this id, by SQLite's index.
+    def source(
+        self, source_id: int | str, columns: Sequence[str] | str | None = None
+    ) -> dict[str, Any]:
+        """Return the DIA source of this id, by SQLite's index; all its columns by default.
 
         Raises
         ------
@@ -127,11 +129,16 @@ class Rerun:
             The id is no whole number (a text of digits is one).
         """
         with self._reruns.watching():
-            return self._reruns.lookup(self.name).one("dia_source", "diaSourceId", source_id)
+            rows = self._reruns.lookup(self.name)
+            return rows.one("dia_source", "diaSourceId", source_id, columns)
 
-    def object(self, object_id: int | str) -> dict[str, Any]:
+    def object(
+        self, object_id: int | str, columns: Sequence[str] | str | None = None
+    ) -> dict[str, Any]:
         """Return the current version of the DIA object of this id, by SQLite's index.
 
+        All its columns by default.
+
         Raises
         ------
         ResultNotFoundError
@@ -140,7 +147,8 @@ class Rerun:
             The id is no whole number (a text of digits is one).
         """
         with self._reruns.watching():
-            return self._reruns.lookup(self.name).one("dia_object", "diaObjectId", object_id)
+            rows = self._reruns.lookup(self.name)
+            return rows.one("dia_object", "diaObjectId", object_id, columns)
 
     def sources_for_object(
         self,

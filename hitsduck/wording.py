@@ -15,7 +15,7 @@ _PHRASES = {
     "night": "in the night {}",
     "field": "in field {}",
     "band": "in band {}",
-    "column_band": "in column band {} (0 to 15)",
+    "column_band": "in sixteenth {} of the detector's columns (0 to 15)",
     "focal_radius_mm": "{} mm from the centre of the focal plane",
     "psf_snr": "with PSF S/N {}",
     "magnitude": "of magnitude {}",
@@ -39,10 +39,11 @@ def phrase(dimension: str, value: str) -> str:
     names, values = dimension.split(" & "), value.split(" & ")
     if len(names) != len(values):
         return f"with {dimension} = {value}"
-    return ", ".join(
+    told = [
         _PHRASES.get(name, f"with {name} = {{}}").format(part)
         for name, part in zip(names, values, strict=True)
-    )
+    ]
+    return ", ".join(told).replace(" has 1 sources", " has 1 source")
 
 
 def total_sentence(

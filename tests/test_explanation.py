@@ -688,7 +688,7 @@ def test_sentences_hold_the_numbers_of_the_table():
     )
     assert f"the excess is {row['excess']:+,.0f}" in sentence
     assert "p < 1e-10" in sentence
-    assert "column band 0 (0 to 15)" in sentence
+    assert "sixteenth 0 of the detector's columns (0 to 15)" in sentence
 
 
 def test_phrases_of_pairs_name_both():

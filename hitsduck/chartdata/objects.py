@@ -132,7 +132,7 @@ def object_sources(reruns: Reruns, object_id: int | None, name: str | None = Non
     if object_id is None:
         return pl.DataFrame(schema=_OBJECT_SOURCES)
     rerun = reruns[name]
-    thing = rerun.object(object_id)
+    thing = rerun.object(object_id, ["ra", "dec"])
     columns = ["diaSourceId", "visit", "ra", "dec", "is_good", "psf_snr", "psf_fwhm_arcsec"]
     sources = rerun.sources_for_object(object_id, columns).polars()
     apart = (pl.col("ra") - thing["ra"] + 540) % 360 - 180
@@ -176,7 +176,7 @@ def light_curve(reruns: Reruns, object_id: int | None, name: str | None = None) 
     if object_id is None:
         return pl.DataFrame(schema=_LIGHT_CURVE)
     rerun = reruns[name]
-    rerun.object(object_id)
+    rerun.object(object_id, ["diaObjectId"])  # raises where there is none
     shared = ["midpointMjdTai", "band", "psfFlux", "psfFluxErr"]
     parts = [
         rerun.sources_for_object(object_id, ["diaSourceId", *shared, "is_good"])

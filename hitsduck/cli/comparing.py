@@ -14,7 +14,7 @@ from hitsduck.cli.options import (
     Command,
     busy,
     json_option,
-    opened_reruns,
+    opened_pair,
     opening_options,
     where_option,
 )
@@ -48,7 +48,7 @@ def _pair_options(command: Command) -> Command:
     """Add LEFT, RIGHT and how their sources are matched."""
     options = (
         click.argument("left"),
-        click.argument("right"),
+        click.argument("right", required=False),
         click.option(
             "--radius-arcsec",
             type=float,
@@ -110,7 +110,7 @@ def _pair_options(command: Command) -> Command:
 @opening_options
 def compare(
     left: str,
-    right: str,
+    right: str | None,
     radius_arcsec: float,
     how: How,
     every: bool,
@@ -125,13 +125,16 @@ def compare(
     where: str | None,
     **options: Any,
 ) -> None:
-    """Compare the sources of two reruns, image by image."""
+    """Compare the sources of two reruns, image by image.
+
+    LEFT alone may be a workspace of two.
+    """
     from hitsduck.comparison import SUMMARY_COLUMNS
 
     if fail_above is not None:
         wanted = "a percentage of 0 or more is wanted (--fail-above)"
         check_number("fail_above", fail_above, wanted, lambda x: 0 <= x < math.inf)
-    with opened_reruns([left, right], options) as opened:
+    with opened_pair(left, right, options) as opened:
         with busy("comparing"):
             comparison = opened.compare(
                 *opened.names,
@@ -277,7 +280,7 @@ def _print_frame(frame: pl.DataFrame) -> None:
 @opening_options
 def explain(
     left: str,
-    right: str,
+    right: str | None,
     radius_arcsec: float,
     how: How,
     every: bool,
@@ -293,7 +296,7 @@ def explain(
     from hitsduck.comparison import SUMMARY_COLUMNS
 
     dimensions = _named_expressions(extra)
-    with opened_reruns([left, right], options) as opened:
+    with opened_pair(left, right, options) as opened:
         with busy("explaining"):
             comparison = opened.compare(
                 *opened.names,

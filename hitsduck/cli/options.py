@@ -54,7 +54,11 @@ def opening_options(command: Command) -> Command:
             metavar="DIR",
             help="Read each APDB once into this folder, and from there ever after.",
         ),
-        click.option("--no-cache", is_flag=True, help="Keep nothing in memory that is read twice."),
+        click.option(
+            "--no-cache",
+            is_flag=True,
+            help="Charts and reports: ask the APDB anew for each picture, and keep less in memory.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -114,6 +118,22 @@ def opened_reruns(arguments: Sequence[str], options: dict[str, Any]) -> Iterator
             if ours is error:
                 raise
             raise ours from error
+
+
+@contextmanager
+def opened_pair(left: str, right: str | None, options: dict[str, Any]) -> Iterator[Reruns]:
+    """Open LEFT and RIGHT, which are two reruns, or one workspace of two."""
+    arguments = [left] if right is None else [left, right]
+    pairs = [pair for argument in arguments for pair in named_reruns(argument)]
+    if len(pairs) != 2:
+        there = ", ".join(str(path) for _, path in pairs)
+        reruns = "1 rerun" if len(pairs) == 1 else f"{len(pairs)} reruns"
+        raise click.UsageError(
+            f"{' and '.join(arguments)}: {reruns} ({there}); two are compared, LEFT and RIGHT: "
+            "name both"
+        )
+    with opened_reruns(arguments, options) as opened:
+        yield opened
 
 
 @contextmanager
