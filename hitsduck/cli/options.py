@@ -123,6 +123,10 @@ def opened_reruns(arguments: Sequence[str], options: dict[str, Any]) -> Iterator
 @contextmanager
 def opened_pair(left: str, right: str | None, options: dict[str, Any]) -> Iterator[Reruns]:
     """Open LEFT and RIGHT, which are two reruns, or one workspace of two."""
+    from hitsduck.columnar import is_workspace
+
+    if right is None and not is_workspace(left):
+        raise click.UsageError("Missing argument 'RIGHT'.")  # as click itself says it
     arguments = [left] if right is None else [left, right]
     pairs = [pair for argument in arguments for pair in named_reruns(argument)]
     if len(pairs) != 2:
