@@ -149,8 +149,14 @@ def test_a_place_to_spill_that_cannot_be_made_is_told(tmp_path: Path):
         hitsduck.open_reruns({"a": path}, temp_directory=tmp_path / "no" / "where")
 
 
-def test_ctrl_c_ends_as_an_interruption(tmp_path: Path):
-    path = small(tmp_path / "a.db", 20_000)
+@pytest.mark.parametrize(
+    ("sent", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_ends_an_import_and_leaves_nothing(
+    tmp_path: Path, sent: signal.Signals, status: int, word: str
+):
+    path = small(tmp_path / "a.db", 5_000)
     target = tmp_path / "w.duckdb"
     command = [sys.executable, "-m", "hitsduck", "workspace", "create", target, f"a={path}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -160,9 +166,9 @@ def test_ctrl_c_ends_as_an_interruption(tmp_path: Path):
             if any("hitsduck-partial" in name for name in os.listdir(tmp_path)):
                 break
             time.sleep(0.005)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert said.decode().strip().endswith("error: interrupted")
+    assert process.returncode == status, said
+    assert said.decode().strip().endswith(f"error: {word}")
     assert [name for name in os.listdir(tmp_path) if "hitsduck" in name] == []
     assert not target.exists()

@@ -1,15 +1,19 @@
 """The command group, and how it leaves: exit status and one line for an error.
 
 Exit status: 0 done, 1 an error of ours (one line on stderr that begins ``error:``),
-2 a wrong call, 3 a change above ``--fail-above``.
+2 a wrong call, 3 a change above ``--fail-above``, 130 interrupted (Ctrl-C), 143 terminated
+(as a batch system ends a job); what was half written is gone then.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -30,7 +34,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _terminated_like_interrupted() as terminated:
         warnings.simplefilter("always", HitsduckWarning)
         warnings.showwarning = _show_warning
         _show_notes()
@@ -49,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             click.echo(f"error: {' '.join(str(error).split())}", err=True)
             status = 1
         except (KeyboardInterrupt, click.Abort):
-            click.echo("error: interrupted", err=True)
-            status = 130
+            click.echo(f"error: {'terminated' if terminated else 'interrupted'}", err=True)
+            status = 143 if terminated else 130
         except BrokenPipeError:  # the reader of a pipe has seen enough
             sys.stderr.close()
             status = 0
@@ -59,6 +63,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
             click.echo(f"error: {where}{error.strerror or error}", err=True)
             status = 1
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[list[int]]:
+    """Make SIGTERM end the work as Ctrl-C does, so that nothing half written stays.
+
+    Yields
+    ------
+    list of int
+        The signals that came.
+    """
+    came: list[int] = []
+
+    def leave(number: int, _: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Notes(logging.Handler):
