@@ -159,6 +159,38 @@ def make_apdb(
     return path
 
 
+def small_apdb(path: Path, n_sources: int = 4, **options: Any) -> Path:
+    """Write an APDB of DECam with one good source per visit and object.
+
+    Parameters
+    ----------
+    n_sources
+        diaObjectId and the id of the source are 1, 2 ...; visits 410985 and after, ra from
+        150 degrees on, a hundredth apart.
+    **options
+        As for `make_apdb`, in place of what is written otherwise.
+    """
+    given: dict[str, Any] = {
+        "sources": [
+            {
+                "diaObjectId": 1 + k,
+                "visit": 410985 + k,
+                "detector": 5,
+                "ra": 150.0 + k / 100,
+                "dec": 2.0,
+                "x": 9.0,
+                "y": 9.0,
+                "psfFlux": 5.0,
+                "band": "g",
+            }
+            for k in range(n_sources)
+        ],
+        "objects": [{"diaObjectId": 1 + k, "nDiaSources": 1} for k in range(n_sources)],
+        "metadata": {"instrument": "DECam"},
+    }
+    return make_apdb(path, **(given | options))
+
+
 def mjd_text(mjd: float) -> str:
     """Return an MJD as the TIMESTAMP text that SQLAlchemy writes, to the microsecond."""
     stamp = datetime(1858, 11, 17) + timedelta(days=float(mjd))

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from apdb_files import make_apdb
+from apdb_files import small_apdb as small
 
 import hitsduck
 from hitsduck import columnar, storing
@@ -24,19 +24,6 @@ from hitsduck.errors import (
     StaleWarning,
 )
 from hitsduck.opening import refresh_workspace
-
-
-def small(path: Path, n_sources: int = 4, **options: object) -> Path:
-    source = {"detector": 5, "ra": 150.0, "dec": 2.0, "x": 9.0, "y": 9.0, "psfFlux": 5.0}
-    given: dict[str, object] = {
-        "sources": [
-            source | {"diaObjectId": 1 + k, "visit": 410985 + k, "band": "g"}
-            for k in range(n_sources)
-        ],
-        "objects": [{"diaObjectId": 1 + k, "nDiaSources": 1} for k in range(n_sources)],
-        "metadata": {"instrument": "DECam"},
-    }
-    return make_apdb(path, **(given | options))  # type: ignore[arg-type]
 
 
 def change(path: Path, statement: str) -> None:

@@ -11,23 +11,13 @@ from pathlib import Path
 
 import click
 import pytest
-from apdb_files import make_apdb
+from apdb_files import small_apdb as small
 from click.testing import CliRunner, Result
 
 import hitsduck
 from hitsduck.cli import cli
 from hitsduck.errors import EngineError, OrderWarning
 from hitsduck.series import warn_of_order
-
-
-def small(path: Path, n_sources: int = 4) -> Path:
-    source = {"visit": 410985, "detector": 5, "dec": 2.0, "x": 9.0, "y": 9.0}
-    return make_apdb(
-        path,
-        sources=[source | {"ra": 150.0 + k / 100, "diaObjectId": 1 + k} for k in range(n_sources)],
-        objects=[{"diaObjectId": 1 + k} for k in range(n_sources)],
-        metadata={"instrument": "DECam"},
-    )
 
 
 @pytest.fixture(scope="module")

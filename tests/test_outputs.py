@@ -9,7 +9,7 @@ from pathlib import Path
 import altair as alt
 import duckdb
 import pytest
-from apdb_files import make_apdb
+from apdb_files import small_apdb as small
 from click.testing import CliRunner
 
 import hitsduck
@@ -18,16 +18,6 @@ from hitsduck.cli.app import cli
 from hitsduck.errors import OutputError
 from hitsduck.outputs import database_kind, written_whole
 from hitsduck.report import write_report
-
-
-def small(path: Path, n_sources: int = 4) -> Path:
-    source = {"visit": 410985, "detector": 5, "ra": 150.0, "dec": 2.0, "x": 9.0, "y": 9.0}
-    return make_apdb(
-        path,
-        sources=[source | {"diaObjectId": 1 + number} for number in range(n_sources)],
-        objects=[{"diaObjectId": 1 + number} for number in range(n_sources)],
-        metadata={"instrument": "DECam"},
-    )
 
 
 @pytest.fixture
