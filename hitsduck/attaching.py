@@ -11,6 +11,7 @@ from typing import Any
 from hitsduck import schema
 from hitsduck.cameras import Camera
 from hitsduck.columnar import ColumnarRerun, Door, Look, RerunFile
+from hitsduck.connection import LEFT_OUT_IS_NULL
 from hitsduck.detection import (
     Instrument,
     Moments,
@@ -30,6 +31,9 @@ STAGED = {
     "staged_dia_forced_source": "DiaForcedSource",
     "staged_processing_summary": "DetectorVisitProcessingSummary",
 }
+
+#: Of the tables that may be stored in part, a column that no row lacks.
+_KEYS = {"DiaSource": "diaSourceId", "DiaObject": "diaObjectId"}
 
 
 @dataclass(frozen=True)
@@ -185,8 +189,43 @@ def staged_expressions(rerun: AttachedRerun, table: str, *, has_rows: bool) -> d
     return expressions
 
 
+def _left_out(file: RerunFile, table: str) -> list[str]:
+    """Return the columns of a table that the APDB holds, and its store was told to leave out."""
+    if not isinstance(file, ColumnarRerun) or file.manifest.columns == "all":
+        return []
+    held = file.origin_tables.get(table, {})
+    return [
+        column.name
+        for column in schema.columns(table)
+        if column.name not in file.tables.get(table, {})
+        and schema.physical_name(table, column.name, held) is not None
+    ]
+
+
+def _refused(rerun: AttachedRerun, table: str, column: str, null: str) -> str:
+    """Return the SQL of a column that was left out: an error, or NULL where that is allowed."""
+    assert isinstance(rerun.file, ColumnarRerun)
+    said = (
+        f"hitsduck left out: rerun {rerun.name!r} ({rerun.file.path}): {table}.{column} of its "
+        f"APDB was not stored there (columns: {rerun.file.manifest.columns}); ask "
+        f"{rerun.file.origin_path}, or store it again with more columns (--columns all, "
+        "columns='all')"
+    )
+    # Of the id, that no row lacks, so that nothing raises it before a row is read.
+    key = quote_identifier(_KEYS[table])
+    return (
+        f"case when getvariable({quote_text(LEFT_OUT_IS_NULL)}) is not null or {key} is null "
+        f"then {null} else error({quote_text(said)}) end"
+    )
+
+
 def staged_sql(
-    rerun: AttachedRerun, table: str, relation: str | None, *, is_narrow: bool = False
+    rerun: AttachedRerun,
+    table: str,
+    relation: str | None,
+    *,
+    is_narrow: bool = False,
+    refuses_left_out: bool = False,
 ) -> str:
     """Return the SELECT that gives a physical table its canonical columns.
 
@@ -197,9 +236,14 @@ def staged_sql(
         gives the columns and no row.
     is_narrow : bool
         Only `schema.NARROW_COLUMNS`.
+    refuses_left_out : bool
+        To read a column that a store left out is an error, not NULL.
     """
     physical = rerun.file.tables.get(table, {})
     expressions = staged_expressions(rerun, table, has_rows=relation is not None)
+    if refuses_left_out and table in _KEYS:
+        for name in _left_out(rerun.file, table):
+            expressions[name] = _refused(rerun, table, name, expressions[name])
     kept = schema.NARROW_COLUMNS.get(table) if is_narrow else None
     terms = [
         f"{expression} as {quote_identifier(name)}"
@@ -242,8 +286,9 @@ def staged_within_visits(rerun: AttachedRerun, visits: tuple[int, int]) -> str:
         low, high = first * factor, (last + 1) * factor - 1
         within = f"{quote_identifier('ccdVisitId')} between {low:d} and {high:d}"
     else:
-        return staged_sql(rerun, "DiaSource", relation)
-    return staged_sql(rerun, "DiaSource", f"(select * from {relation} where {within})")
+        return staged_sql(rerun, "DiaSource", relation, refuses_left_out=True)
+    within_visits = f"(select * from {relation} where {within})"
+    return staged_sql(rerun, "DiaSource", within_visits, refuses_left_out=True)
 
 
 def staged_views(rerun: AttachedRerun, *, is_narrow: bool = False) -> dict[str, str]:
@@ -260,6 +305,7 @@ def staged_views(rerun: AttachedRerun, *, is_narrow: bool = False) -> dict[str, 
             table,
             rerun.physical(table) if table in rerun.file.tables else None,
             is_narrow=is_narrow,
+            refuses_left_out=True,
         )
         for view, table in STAGED.items()
     }

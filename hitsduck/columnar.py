@@ -45,8 +45,8 @@ _DUCKDB_MAGIC = b"DUCK"
 _SAMPLE_PLACES = 5
 #: Workspaces whose contents are remembered.
 _MOST_KNOWN = 8
-#: Path, bytes, mtime and ctime in ns, and inode of some files.
-_State = tuple[tuple[str, int, int, int, int], ...]
+#: Path, bytes, mtime and ctime in ns, inode and number of names of some files.
+_State = tuple[tuple[str, int, int, int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -287,8 +287,9 @@ class ColumnarRerun:
         Where the tables lie in the workspace; None for Parquet files.
     files : dict of str to tuple of Path
         Table -> its Parquet files; empty for a workspace.
-    state : tuple of (str, int, int, int, int)
-        Path, bytes, mtime and ctime in ns, and inode of every file that is read, at opening.
+    state : tuple of (str, int, int, int, int, int)
+        Path, bytes, mtime and ctime in ns, inode and number of names of every file that is
+        read, at opening.
     """
 
     path: Path
@@ -455,10 +456,10 @@ class ColumnarRerun:
     def check_unchanged(self, rerun: str) -> None:
         """Raise `RerunChangedError` when the store is not what it was at opening."""
         try:
-            now = [os.stat(part[0]) for part in self.state]
+            now = _state([Path(part[0]) for part in self.state])
         except OSError as error:
             raise RerunChangedError(f"rerun {rerun!r}: {self.path} went away: {error}") from error
-        if [(stat.st_size, stat.st_mtime_ns) for stat in now] != [part[1:3] for part in self.state]:
+        if _is_other(self.state, now):
             raise RerunChangedError(
                 f"rerun {rerun!r}: {self.path} changed while it was open, so numbers from before "
                 "and after would be mixed; open it again"
@@ -494,8 +495,29 @@ def _state(paths: Sequence[Path]) -> _State:
     found = []
     for path in paths:
         stat = os.stat(path)
-        found.append((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+        times = stat.st_mtime_ns, stat.st_ctime_ns
+        found.append((str(path), stat.st_size, *times, stat.st_ino, stat.st_nlink))
     return tuple(found)
+
+
+def _is_other(was: _State, now: _State) -> bool:
+    """Return whether files are others; one more name of a file, or one less, is no change.
+
+    Of several processes that fill a cache each gives its file the common name, and the one
+    that was the first keeps it.
+    """
+    return any(
+        (path, size, mtime, inode) != (old_path, old_size, old_mtime, old_inode)
+        or (ctime != old_ctime and n_names == old_n_names)
+        for (path, size, mtime, ctime, inode, n_names), (
+            old_path,
+            old_size,
+            old_mtime,
+            old_ctime,
+            old_inode,
+            old_n_names,
+        ) in zip(now, was, strict=True)
+    )
 
 
 def is_workspace(path: str | os.PathLike[str]) -> bool:

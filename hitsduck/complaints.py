@@ -12,6 +12,7 @@ from hitsduck.connection import NO_UTF8
 from hitsduck.errors import (
     BadValueError,
     HitsduckError,
+    LeftOutError,
     NotAnApdbError,
     QueryError,
     RerunLockedError,
@@ -37,6 +38,8 @@ def explained(
     HitsduckError
         A better one, or `error` where nothing more can be said.
     """
+    if isinstance(error, LeftOutError):
+        return error
     if isinstance(error, BadValueError):
         return _located(reruns, error)
     if isinstance(error, QueryError):

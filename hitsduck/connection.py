@@ -23,6 +23,7 @@ from hitsduck.errors import (
     EngineError,
     HitsduckError,
     InstrumentError,
+    LeftOutError,
     NotAnApdbError,
     QueryError,
     RerunLockedError,
@@ -47,8 +48,11 @@ _RAISED_BY_VIEWS: Mapping[str, type[HitsduckError]] = {
     "instrument": InstrumentError,
     "schema": SchemaError,
     "value": BadValueError,
+    "left out": LeftOutError,
 }
-_RAISED = re.compile(r"hitsduck (instrument|schema|value): (.*)", re.DOTALL)
+_RAISED = re.compile(r"hitsduck (instrument|schema|value|left out): (.*)", re.DOTALL)
+#: Set while columns that a store left out are NULL instead of an error.
+LEFT_OUT_IS_NULL = "hitsduck_left_out_is_null"
 
 #: The oldest DuckDB that reads our files. In the form for still older ones the distinct values
 #: of every column are converted at each attaching, which takes most of its time.
@@ -231,6 +235,15 @@ class Connection:
             yield
         finally:
             self.execute(f"set schema = {quote_text(quote_identifier(self._home))}")
+
+    @contextmanager
+    def left_out_as_null(self) -> Iterator[None]:
+        """Let what a store left out be NULL for a while, in this thread alone."""
+        self.execute(f"set variable {LEFT_OUT_IS_NULL} = true")
+        try:
+            yield
+        finally:
+            self.execute(f"reset variable {LEFT_OUT_IS_NULL}")
 
     def attach(self, path: Path, catalog: str) -> None:
         """Attach an SQLite file read-only under the name `catalog`."""

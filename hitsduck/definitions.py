@@ -158,10 +158,11 @@ def _create_table(
     listed = ", ".join(
         f"{column}: {quote_text(kind)}" for column, kind in _TABLE_TYPES[table].items()
     )
+    folder.mkdir(parents=True, exist_ok=True)  # somebody may have cleaned up in TMPDIR
     file = folder.absolute() / f"{table}.json"
     file.write_text(json.dumps(rows), encoding="utf-8")
     connection.execute(
-        f"create table {quote_identifier(in_schema)}.{quote_identifier(table)} as "
+        f"create or replace table {quote_identifier(in_schema)}.{quote_identifier(table)} as "
         f"select * from read_json({quote_text(file)}, format = 'array', columns = {{{listed}}})"
     )
     file.unlink()

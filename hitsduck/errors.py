@@ -57,6 +57,10 @@ class QueryError(HitsduckError, ValueError):
     """A query or condition is not one SELECT, cannot be bound, or opens files."""
 
 
+class LeftOutError(QueryError):
+    """A column is read that a store was told to leave out."""
+
+
 class TooLargeError(QueryError):
     """An answer needs every source of reruns that are never held at once."""
 

@@ -13,7 +13,7 @@ from hitsduck import storing, views
 from hitsduck.attaching import STAGED, AttachedRerun
 from hitsduck.columnar import MANIFEST, Manifest, parquet_sql
 from hitsduck.connection import Connection, Settings
-from hitsduck.errors import OutputError
+from hitsduck.errors import NotAnApdbError, OutputError
 from hitsduck.importing import Importer
 from hitsduck.quoting import quote_text
 from hitsduck.storing import Progress, Total, manifest_of
@@ -52,7 +52,9 @@ def export_parquet(
     ------
     OutputError, RerunChangedError
     """
-    target = storing.as_path(folder)
+    target = Path(os.path.realpath(storing.as_path(folder)))
+    if target == Path.cwd():
+        raise OutputError(f"{target}: is the current folder; name one below it")
     if target.exists() and not _is_replaceable(target):
         raise OutputError(
             f"{target}: is there and no earlier export; name a new folder, or empty this one"
@@ -87,14 +89,22 @@ def export_parquet(
                     shutil.rmtree(earlier, ignore_errors=True)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return target
+    return Path(folder)
 
 
 def _is_replaceable(folder: Path) -> bool:
     if not folder.is_dir():
         return False
-    names = {entry.name for entry in folder.iterdir()}
-    return names <= {MANIFEST, *STAGED.values()}
+    found = {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()}
+    if not found:
+        return not any(folder.iterdir())
+    try:
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        manifest = Manifest.of_json(text, where=str(folder), name=folder.name)
+    except (OSError, UnicodeDecodeError, NotAnApdbError):
+        return False
+    listed = {Path(name) for of_table in manifest.files.values() for name in of_table}
+    return found <= listed | {Path(MANIFEST)}
 
 
 def _write_parquet(

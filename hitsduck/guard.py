@@ -208,28 +208,10 @@ def column_names(connection: Connection, expression: str) -> set[str]:
     }
 
 
-def columns_of_query(connection: Connection, query: str) -> tuple[set[str], bool]:
-    """Return the columns that a query names, and whether it asks for all of a table.
-
-    Returns
-    -------
-    names : set of str
-        In small letters; what the query itself calls so is not among them.
-    has_star : bool
-    """
-    nodes = list(_nodes(_statement(connection, query, "the query")))
-    aliases = {str(node["alias"]).casefold() for node in nodes if node.get("class")}
-    named = {
-        str(name).casefold()
-        for node in nodes
-        for name in (*node.get("column_names", ())[-1:], *node.get("using_columns", ()))
-    }
-    is_shown = any(node.get("type") == "SHOW_REF" for node in nodes)
-    has_star = (
-        any(node.get("type") == "STAR" and not node.get("columns") for node in nodes)
-        and not is_shown
-    )
-    return named - aliases, has_star
+def has_star(connection: Connection, query: str) -> bool:
+    """Return whether a query asks for columns without naming each."""
+    nodes = _nodes(_statement(connection, query, "the query"))
+    return any(node.get("type") in ("STAR", "SHOW_REF") for node in nodes)
 
 
 def table_names(connection: Connection, query: str) -> tuple[set[str], set[str]]:

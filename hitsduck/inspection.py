@@ -71,13 +71,13 @@ class FileState:
     ----------
     parts : tuple of (str, int, int)
         Suffix, bytes and mtime in ns of each.
-    changes : tuple of int
-        When the system last noted a change of each, in ns, whatever the mtime was set to;
-        a new link or other rights count too.
+    changes : tuple of (int, int)
+        The inode of each, and when the system last noted a change of it, in ns, whatever the
+        mtime was set to; a new link or other rights count too.
     """
 
     parts: tuple[tuple[str, int, int], ...]
-    changes: tuple[int, ...] = ()
+    changes: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, path: Path) -> FileState:
@@ -95,7 +95,7 @@ class FileState:
             except FileNotFoundError:
                 continue
             parts.append((suffix, stat.st_size, stat.st_mtime_ns))
-            changes.append(stat.st_ctime_ns)
+            changes.append((stat.st_ino, stat.st_ctime_ns))
         return cls(tuple(parts), tuple(changes))
 
 
@@ -137,7 +137,8 @@ class WatchedFile:
     def _is_touched_only(self, now: FileState) -> bool:
         """Return whether a file of the same size and mtime holds what it held."""
         has_wal = any(suffix == "-wal" for suffix, *_ in now.parts)
-        is_same = now.parts == self.state.parts and not has_wal
+        inodes = [[inode for inode, _ in state.changes] for state in (now, self.state)]
+        is_same = now.parts == self.state.parts and inodes[0] == inodes[1] and not has_wal
         return is_same and change_counter(self.path) == self.change_counter
 
 

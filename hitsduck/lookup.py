@@ -125,7 +125,7 @@ class Lookup:
                     f"select * from {rerun.physical(table)} limit 0"
                 )
         staged = {
-            view: attaching.staged_sql(rerun, table, relations[table])
+            view: attaching.staged_sql(rerun, table, relations[table], refuses_left_out=True)
             for view, table in attaching.STAGED.items()
         }
         return ViewMaker(connection, self._schema, {**staged, **self._definitions})
@@ -148,15 +148,15 @@ class Lookup:
         """
         number = whole_number(value, column)
         names = column_names(columns)
-        if names:
-            leftout.check_names([self._rerun], names)
-        elif view != "dia_forced_source":
-            leftout.warn_of_all([self._rerun])
         with self._lock:
             found = self._by_id.find(view, column, number, names, good=good)
         if found is not None:
             return found
-        return self.through_views(view, column, number, names, good=good)
+        return leftout.answered(
+            self._connection,
+            lambda: self.through_views(view, column, number, names, good=good),
+            asks_for_all=not names,
+        )
 
     def through_views(
         self, view: str, column: str, value: int, columns: Sequence[str], *, good: bool = False
@@ -183,7 +183,10 @@ class Lookup:
                 self._fill(table, name, value)
             relation = f"{quote_identifier(self._schema)}.{view}"
             sql = f"select {selected_columns(columns)} from {relation}{kept}{ordered}"
-            return Result(self._connection.execute(sql).to_arrow_table())
+            try:
+                return Result(self._connection.execute(sql).to_arrow_table())
+            except duckdb.Error as error:
+                raise translated(error) from error
 
     def _fill(self, table: str, column: str, value: int) -> None:
         file = self._rerun.file

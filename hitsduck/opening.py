@@ -180,12 +180,15 @@ def _cached(
             ) from error
         if not os.access(folder, os.W_OK):
             raise OutputError(f"{folder}: no cache can be kept there: Permission denied")
-        target.unlink(missing_ok=True)  # one of before that is damaged
         warnings.warn(
             f"rerun {name!r}: {file} is read into the cache {target}", CacheWarning, stacklevel=3
         )
-        with open_reruns({name: path}, cache=False, **asked) as reruns:
-            reruns.materialize(target, overwrite=True)
+        with (
+            open_reruns({name: path}, cache=False, **asked) as reruns,
+            storing.partial_of(folder / digest) as own,
+        ):
+            reruns.materialize(own)
+            _publish(own, target, door)
         _forget_earlier(file, target)
     return target, source
 
@@ -198,6 +201,20 @@ def _forget_earlier(file: Path, target: Path) -> None:
             found = columnar.manifests(earlier).values()
             if earlier != target and all(m.origin and m.origin.path == str(file) for m in found):
                 earlier.unlink()
+
+
+def _publish(own: Path, target: Path, door: Door) -> None:
+    """Give a workspace its name in the cache, unless another process was the first.
+
+    What somebody may be reading is not replaced; what is damaged is.
+    """
+    try:
+        os.link(own, target)
+    except FileExistsError:
+        if not _is_whole(target, door):
+            os.replace(own, target)
+    except OSError:  # a file system without links
+        os.replace(own, target)
 
 
 def _is_whole(workspace: Path, door: Door) -> bool:

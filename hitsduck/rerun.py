@@ -199,17 +199,16 @@ class Rerun:
             conditions.append(f"list_contains(${column}, {column})")
         selected = selected_columns(columns)
         listed = [columns] if isinstance(columns, str) else list(columns or ())
-        rerun = self._reruns.attached(self.name)
-        if listed:
-            leftout.check_names([rerun], listed)
-        else:
-            leftout.warn_of_all([rerun])
         few = views.documented_columns(views.view_named(view), is_narrow=True)
         is_narrow = bool(listed) and set(listed) <= set(few)
         relation = self._reruns.scope(self.name, view, where, is_narrow=is_narrow)
         kept = f" where {' and '.join(conditions)}" if conditions else ""
         sql = f"select {selected} from {relation}{kept}"
-        return self._reruns.query(sql, parameters or None, read=[view])
+        return leftout.answered(
+            self._reruns.connection,
+            lambda: self._reruns.query(sql, parameters or None, read=[view]),
+            asks_for_all=not listed,
+        )
 
 
 def _wanted(column: str, values: Any) -> list[int] | list[str]:

@@ -458,13 +458,16 @@ class Reruns:
         ... ).polars()
         """
         guard.check_select(self.connection, query)
-        leftout.check_query(self._attached.values(), self.connection, query)
         values = {name: plain_value(value) for name, value in parameters.items()}
         result = self._narrow_answer(query, values)
         if result is None:
             with self.watching():
                 read = self._ensure_for(query)
-            result = self.query(query, values or None, read=read)
+            result = leftout.answered(
+                self.connection,
+                lambda: self.query(query, values or None, read=read),
+                asks_for_all=guard.has_star(self.connection, query),
+            )
         twice = sorted({name for name in result.columns if result.columns.count(name) > 1})
         if twice:
             raise QueryError(f"two columns are called {', '.join(twice)}; name each with `as`")

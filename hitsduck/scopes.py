@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from hitsduck import attaching, guard, leftout, ready, suggestions, views
+from hitsduck import attaching, guard, ready, suggestions, views
 from hitsduck.attaching import ALL_RERUNS, AttachedRerun
 from hitsduck.connection import Connection
 from hitsduck.definitions import DEFINITION_COLUMNS, DEFINITION_TABLES, Definitions
@@ -85,7 +85,7 @@ class Scopes:
             of_all = views.view_named(view)
             full = f"{ALL_RERUNS}.{quote_identifier(view)}"
             self._connection.execute(
-                f"create view {full} as {views.union_sql(view, self._attached)}"
+                f"create or replace view {full} as {views.union_sql(view, self._attached)}"
             )
             comment = f"{of_all.purpose} Grain: {of_all.grain}, of every opened rerun."
             self._connection.execute(f"comment on view {full} is {quote_text(comment)}")
@@ -105,10 +105,9 @@ class Scopes:
                     schema_name, maker = self._narrow(name)
                     maker.ensure(view)
                     schemas.append(schema_name)
-                self._connection.execute(
-                    f"create view {quote_identifier(NARROW)}.{quote_identifier(view)} as "
-                    f"{views.union_sql(view, schemas)}"
-                )
+                full = f"{quote_identifier(NARROW)}.{quote_identifier(view)}"
+                union = views.union_sql(view, schemas)
+                self._connection.execute(f"create or replace view {full} as {union}")
                 self._narrow_unions.add(view)
 
     # -- of one rerun ----------------------------------------------------------
@@ -188,7 +187,7 @@ class Scopes:
                 base = name
             else:
                 base, maker = self._scope(name, None, visits)
-                given = self._given_where(name, base, maker, where)
+                given = self._given_where(base, maker, where)
             self._n_scopes += 1
             new = f"{OWN_PREFIX}scope_{self._n_scopes}"
             self._scopes[key] = (new, self._maker_of(name, new, given))
@@ -205,13 +204,10 @@ class Scopes:
             "staged_dia_source": attaching.staged_within_visits(self._attached[name], visits)
         }
 
-    def _given_where(
-        self, name: str, base_schema: str, maker: ViewMaker, where: str
-    ) -> dict[str, str]:
+    def _given_where(self, base_schema: str, maker: ViewMaker, where: str) -> dict[str, str]:
         """Return the views of a schema that has a condition on sources."""
         connection = self._connection
         guard.check_condition(connection, where)
-        leftout.check_expression([self._attached[name]], connection, where)
         # A condition on sources does not undo images: densities stay over all of them.
         for view in ("dia_source", "dia_object_history", *_NOT_OF_SOURCES):
             maker.ensure(view)

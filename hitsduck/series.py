@@ -37,10 +37,11 @@ if TYPE_CHECKING:
 ORDERS = ("opening", "time")
 #: A month by its name, then a year: May2020, 2020_processing_june_2020.
 _MONTH = re.compile(
-    r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[-_ .]?((?:19|20)\d\d)",
+    r"(?<![a-z])(?:(jan)(?:uary)?|(feb)(?:ruary)?|(mar)(?:ch)?|(apr)(?:il)?|(may)|(jun)e?|(jul)y?|"
+    r"(aug)(?:ust)?|(sep)(?:t(?:ember)?)?|(oct)(?:ober)?|(nov)(?:ember)?|(dec)(?:ember)?)"
+    r"[-_ .]?(?P<year>(?:19|20)\d\d)",
     re.IGNORECASE,
 )
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 #: What is wrong with one file, so that other pairs can be compared all the same.
 _OF_ONE_PAIR = (BadValueError, InstrumentError, MatchError, SchemaError)
 
@@ -306,7 +307,8 @@ def warn_of_order(names: Sequence[str]) -> None:
     OrderWarning
     """
     found = [_MONTH.search(name) for name in names]
-    when = [(int(m[2]), _MONTHS.index(m[1].lower())) for m in found if m is not None]
+    # The number of the group that matched is that of the month.
+    when = [(int(m["year"]), next(n for n in range(1, 13) if m[n])) for m in found if m]
     if len(when) == len(names) and when != sorted(when):
         warnings.warn(
             f"the reruns are compared in the order in which they were given, {', '.join(names)}, "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from hitsduck import guard, leftout, suggestions, views
+from hitsduck import guard, suggestions, views
 from hitsduck.errors import QueryError, RerunChangedError
 from hitsduck.quoting import quote_identifier
 
@@ -92,7 +92,6 @@ class Side:
         """
         with self._lock:
             asked = list(dict.fromkeys(columns))
-            leftout.check_names([self.reruns.attached(self.name)], asked)
             missing = [name for name in asked if name not in self._columns]
             for view in _SOURCE_VIEWS:
                 known = views.documented_columns(views.view_named(view))
@@ -131,9 +130,6 @@ class Side:
         with self._lock:
             if expression not in self._columns:
                 guard.check_condition(self.reruns.connection, expression)
-                leftout.check_expression(
-                    [self.reruns.attached(self.name)], self.reruns.connection, expression
-                )
                 self._evaluate(expression)
             return self._columns[expression]
 

@@ -110,7 +110,7 @@ def create_workspace(
     RerunChangedError
         An APDB changed while it was read, or SQLite counts or sums otherwise.
     """
-    target = as_path(path)
+    target = Path(os.path.realpath(as_path(path)))
     if target.exists():
         _check_replaceable(target)
         if not overwrite:
@@ -147,7 +147,7 @@ def create_workspace(
                     writer.add(rerun, asked_columns(asked), total)
             writer.finish(total)
         os.replace(partial, target)
-    return target
+    return Path(path)
 
 
 def _check_replaceable(target: Path) -> None:

@@ -198,13 +198,13 @@ class ViewMaker:
         if name in self._given:
             select = self._given[name]
             select = select if isinstance(select, str) else select()
-            self._connection.execute(f"create view {full} as {select}")
+            self._connection.execute(f"create or replace view {full} as {select}")
         else:
             view = view_named(name)
             for needed in view.inputs:
                 if needed in self._given or needed in view_names():
                     self._ensure(needed)
-            self._connection.execute(f"create view {full} as {view.body}")
+            self._connection.execute(f"create or replace view {full} as {view.body}")
         # Nobody looks through the schemas that are ours alone.
         if name in view_names() and not self._schema.startswith(OWN_PREFIX):
             view = view_named(name)

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apdb_files import small_apdb as small
 
 import hitsduck
-from hitsduck import columnar, storing
+from hitsduck import columnar, opening, storing
+from hitsduck.connection import Connection
 from hitsduck.errors import (
     BadValueError,
     CacheWarning,
@@ -135,6 +137,100 @@ def test_a_cache_sees_each_change(tmp_path: Path):
     with pytest.warns(CacheWarning):
         assert told(path, cache=cache) == (4, 4, 8)
     assert len(list(cache.iterdir())) == 1  # the one of before is of no use to anybody
+
+
+def test_another_file_of_the_same_size_time_and_counter_is_another(tmp_path: Path):
+    path, other = small(tmp_path / "a.db"), small(tmp_path / "b.db")
+    change(other, "update DiaSource set diaObjectId = 2")
+    change(path, "update DiaSource set diaObjectId = diaObjectId")  # as often written
+    assert path.read_bytes()[24:28] == other.read_bytes()[24:28]
+    assert path.stat().st_size == other.stat().st_size
+    with hitsduck.open_reruns({"r": path}) as reruns:
+        before = path.stat()
+        os.replace(other, path)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        with pytest.raises(RerunChangedError):
+            reruns.counts()
+
+
+@pytest.mark.parametrize("kind", ["workspace", "parquet"])
+def test_a_store_that_changes_is_noticed_whatever_time_it_says(tmp_path: Path, kind: str):
+    with hitsduck.open_reruns({"r": small(tmp_path / "a.db")}) as reruns:
+        made = (
+            reruns.materialize(tmp_path / "w.duckdb")
+            if kind == "workspace"
+            else reruns.export("r", tmp_path / "out")
+        )
+    file = made if kind == "workspace" else made / "DiaSource" / "part-0000.parquet"
+    with hitsduck.open_reruns({"r": made}) as reruns:
+        before = file.stat()
+        with file.open("r+b") as changed:
+            changed.seek(-1, os.SEEK_END)
+            changed.write(b"?")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        with pytest.raises(RerunChangedError):
+            reruns.counts()
+
+
+def test_what_another_process_has_put_into_the_cache_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path, cache = small(tmp_path / "a.db"), tmp_path / "cache"
+    with pytest.warns(CacheWarning):
+        first = hitsduck.open_reruns({"r": path}, cache=cache)
+    (kept,) = cache.iterdir()
+    inode = kept.stat().st_ino
+    real, asked = opening._is_whole, []
+
+    def not_there_yet(workspace: Path, door: columnar.Door) -> bool:
+        asked.append(workspace)
+        return len(asked) > 1 and real(workspace, door)
+
+    with first, monkeypatch.context() as patch:
+        patch.setattr(opening, "_is_whole", not_there_yet)
+        with pytest.warns(CacheWarning):
+            assert told(path, cache=cache) == truth(path)
+        assert kept.stat().st_ino == inode
+        assert first.counts().rows()[0]["n_dia_sources"] == 4
+    assert list(cache.iterdir()) == [kept]
+
+
+def test_another_name_of_a_store_is_no_change(tmp_path: Path):
+    with hitsduck.open_reruns({"r": small(tmp_path / "a.db")}) as reruns:
+        made = reruns.materialize(tmp_path / "w.duckdb")
+    with hitsduck.open_reruns({"r": made}) as reruns:
+        os.link(made, tmp_path / "second.duckdb")
+        assert reruns.counts().rows()[0]["n_dia_sources"] == 4
+    with hitsduck.open_reruns({"r": made}) as reruns:
+        (tmp_path / "second.duckdb").unlink()
+        assert reruns.counts().rows()[0]["n_dia_sources"] == 4
+
+
+def test_a_cleaned_temporary_folder_harms_nothing(tmp_path: Path):
+    with hitsduck.open_reruns({"r": small(tmp_path / "a.db")}) as reruns:
+        shutil.rmtree(reruns._folder)
+        assert reruns.counts().rows()[0]["n_dia_sources"] == 4
+        assert reruns.sql("select instrument from rerun").rows() == [{"instrument": "DECam"}]
+
+
+def test_an_interruption_between_view_and_note_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = Connection.execute
+
+    def interrupted(self: Connection, sql: str, parameters: Any = None) -> Any:
+        answer = real(self, sql, parameters)
+        if sql.startswith("create or replace"):
+            raise KeyboardInterrupt
+        return answer
+
+    with hitsduck.open_reruns({"r": small(tmp_path / "a.db")}) as reruns:
+        for _ in range(3):
+            with monkeypatch.context() as patch:
+                patch.setattr(Connection, "execute", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    reruns.sql("select * from image")
+        assert len(reruns.sql("select * from image")) == 4
 
 
 def test_an_apdb_behind_a_cache_is_watched(tmp_path: Path):

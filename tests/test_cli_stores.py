@@ -97,6 +97,8 @@ def test_months_in_the_order_of_the_alphabet_are_asked_about():
         warn_of_order(["Apr2020", "Jun2020", "May2020"])
     with pytest.warns(OrderWarning):
         warn_of_order(["hits_december_2020", "hits_january_2020"])
+    with pytest.warns(OrderWarning):
+        warn_of_order(["sept2020", "March 2020"])
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,9 @@ def test_months_in_the_order_of_the_alphabet_are_asked_about():
         ["Jun2020", "Apr2020 again with a name of no month", "x"],
         ["Jun2020", "may"],
         ["w_2020_30", "w_2020_20"],
+        ["DECam2021", "May2020"],
+        ["marginal2021", "apr2020"],
+        ["summary2021", "mar2020"],
     ],
 )
 def test_any_other_order_is_the_users(names: list[str], recwarn: pytest.WarningsRecorder):

@@ -166,6 +166,50 @@ def test_an_export_is_replaced_as_a_whole(apdb: Path, tmp_path: Path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.db", "b.db", "parquet"]
 
 
+@pytest.mark.parametrize("manifest", [None, '{"name": "my web app"}'])
+def test_an_export_takes_the_place_of_an_export_alone(
+    apdb: Path, tmp_path: Path, manifest: str | None
+):
+    target = tmp_path / "mine"
+    (target / "DiaSource").mkdir(parents=True)
+    (target / "DiaSource" / "precious.txt").write_text("dear", encoding="utf-8")
+    if manifest is not None:
+        (target / "manifest.json").write_text(manifest, encoding="utf-8")
+    with hitsduck.open_reruns({"a": apdb}) as reruns:
+        with pytest.raises(OutputError, match="no earlier export"):
+            reruns.export("a", target, overwrite=True)
+        made = reruns.export("a", tmp_path / "out")
+        (made / "notes.txt").write_text("dear", encoding="utf-8")
+        with pytest.raises(OutputError, match="no earlier export"):
+            reruns.export("a", made, overwrite=True)
+    assert (target / "DiaSource" / "precious.txt").read_text(encoding="utf-8") == "dear"
+
+
+def test_a_link_stays_a_link(apdb: Path, tmp_path: Path):
+    for name in ("folder", "file.duckdb"):
+        (tmp_path / f"link to {name}").symlink_to(tmp_path / name)
+    with hitsduck.open_reruns({"a": apdb}) as reruns:
+        reruns.export("a", tmp_path / "folder")
+        reruns.export("a", tmp_path / "link to folder", overwrite=True)
+        reruns.materialize(tmp_path / "link to file.duckdb")
+    for name in ("folder", "file.duckdb"):
+        assert (tmp_path / f"link to {name}").is_symlink()
+        with hitsduck.open_reruns({"a": tmp_path / name}) as reruns:
+            assert reruns.counts().rows()[0]["n_dia_sources"] == 4
+
+
+def test_the_current_folder_is_not_replaced(
+    apdb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with (
+        hitsduck.open_reruns({"a": apdb}) as reruns,
+        pytest.raises(OutputError, match="is the current folder"),
+    ):
+        reruns.export("a", ".")
+
+
 def test_an_export_that_cannot_take_its_place_leaves_the_one_of_before(
     apdb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
