@@ -241,7 +241,7 @@ def staged_sql(
     """
     physical = rerun.file.tables.get(table, {})
     expressions = staged_expressions(rerun, table, has_rows=relation is not None)
-    if refuses_left_out and table in _KEYS:
+    if refuses_left_out and not is_narrow and table in _KEYS:  # the narrow ones are always stored
         for name in _left_out(rerun.file, table):
             expressions[name] = _refused(rerun, table, name, expressions[name])
     kept = schema.NARROW_COLUMNS.get(table) if is_narrow else None
