@@ -506,18 +506,14 @@ def _is_other(was: _State, now: _State) -> bool:
     Of several processes that fill a cache each gives its file the common name, and the one
     that was the first keeps it.
     """
-    return any(
-        (path, size, mtime, inode) != (old_path, old_size, old_mtime, old_inode)
-        or (ctime != old_ctime and n_names == old_n_names)
-        for (path, size, mtime, ctime, inode, n_names), (
-            old_path,
-            old_size,
-            old_mtime,
-            old_ctime,
-            old_inode,
-            old_n_names,
-        ) in zip(now, was, strict=True)
-    )
+    for (*file, ctime, inode, n_names), (*old_file, old_ctime, old_inode, old_n_names) in zip(
+        now, was, strict=True
+    ):
+        if file != old_file or inode != old_inode:
+            return True
+        if ctime != old_ctime and n_names == old_n_names:
+            return True
+    return False
 
 
 def is_workspace(path: str | os.PathLike[str]) -> bool:

@@ -66,7 +66,8 @@ class Explanation:
     reason : str or None
         Why p-values are null.
     skipped : tuple of str
-        Dimensions that the sources have no column for.
+        Dimensions, and flags, that could not be looked along: the sources have no such
+        column, or those of one side have no value in it.
     """
 
     frame: pl.DataFrame

@@ -12,7 +12,7 @@ else.
 from __future__ import annotations
 
 import math
-import struct
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -194,7 +194,7 @@ class Importer:
             if not values:
                 continue
             first = values[0]
-            is_one = all(value == first and type(value) is type(first) for value in values)
+            is_one = values.count(first) == len(values) and len(set(map(type, values))) == 1
             if is_one and (
                 first is None
                 or (
@@ -332,15 +332,13 @@ def _narrow_in(
     return frozenset(
         name
         for name in _floats(table, numbers)
-        if all(_fits(value) for value in sample.get(numbers[name], ()) if isinstance(value, float))
+        if _fit([value for value in sample.get(numbers[name], ()) if isinstance(value, float)])
     )
 
 
-def _fits(value: float) -> bool:
-    try:
-        return bool(struct.unpack("f", struct.pack("f", value))[0] == value)
-    except OverflowError:
-        return False
+def _fit(values: list[float]) -> bool:
+    """Return whether 32-bit floats hold values as they are; one too large becomes infinite."""
+    return array("f", values).tolist() == values
 
 
 def ask_sqlite(

@@ -164,7 +164,7 @@ def _cached(
     """
     if columnar.find(path, door) is not None:
         return path, None
-    file = Path(os.path.abspath(inspection.find_apdb(path)))
+    file = inspection.find_apdb(path).absolute()
     import hashlib
 
     source = WatchedFile.of(file)

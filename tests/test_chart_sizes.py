@@ -16,7 +16,7 @@ from hitsduck.charts import raster, theme
 from hitsduck.gallery import CHARTS, Wanted
 from hitsduck.simulator import simulate
 
-SCALES = (0.01, 0.1)
+SCALES = (0.02, 0.2)
 NAMES = ("Apr2020", "May2020", "Jun2020")
 #: Charts of points, one for each thing as long as these are few: only their limit holds.
 POINTS = ("objects_on_sky", "sky_zoom")

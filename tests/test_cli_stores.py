@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from apdb_files import make_apdb
 from apdb_files import small_apdb as small
 from click.testing import CliRunner, Result
 
@@ -53,6 +54,31 @@ def test_what_is_no_pair_is_counted(stores: dict[int, Path], command: str, given
     n = sum(given)
     assert f"{n} rerun{'s' if n > 1 else ''} (" in done.exception.message
     assert "name both" in done.exception.message
+
+
+def test_what_only_one_generation_has_is_no_cause_and_is_named(tmp_path: Path):
+    # 2020 has no flag for streaks (flag_bits.csv, era 2019); 10.0.0 has.
+    sources = [
+        {"diaObjectId": 1 + k, "visit": 410985, "detector": 5, "ra": 150.0 + k / 100}
+        | {"dec": 2.0, "x": 9.0 + k, "y": 9.0}
+        for k in range(40)
+    ]
+    paths = [
+        make_apdb(
+            tmp_path / f"{generation}.db",
+            generation=generation,
+            sources=sources[:n],
+            objects=[{"diaObjectId": 1 + k} for k in range(n)],
+            metadata={"instrument": "DECam"},
+        )
+        for generation, n in (("2020", 20), ("10.0.0", 40))
+    ]
+    done = run("explain", *paths, "--all-rows", "--all")
+    assert done.exception is None, done.exception
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("not looked at")]
+    assert "pixelFlags_streak" in line
+    assert "pixelFlags_streak" not in done.stdout.replace(line, "")
+    assert "pixelFlags_bad" not in line
 
 
 def test_info_names_the_apdb_behind_a_store(stores: dict[int, Path]):

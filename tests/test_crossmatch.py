@@ -28,7 +28,7 @@ SAME_SEPARATION_ARCSEC = 1e-9
 
 IS_FULL = os.environ.get("HITSDUCK_CAMPAIGN") == "full"
 exhaustive = settings(
-    derandomize=True, deadline=None, database=None, max_examples=1000 if IS_FULL else 150
+    derandomize=True, deadline=None, database=None, max_examples=1000 if IS_FULL else 300
 )
 thorough = settings(derandomize=True, deadline=None, database=None, max_examples=100)
 brief = settings(derandomize=True, deadline=None, database=None, max_examples=40)

@@ -41,7 +41,7 @@ from hitsduck.simulator import simulate
 
 NAMES = ("Apr2020", "May2020", "Jun2020")
 #: How often an import is killed; the whole campaign is the fifty of the issue.
-N_KILLS = 50 if os.environ.get("HITSDUCK_CAMPAIGN") == "full" else 3
+N_KILLS = 50 if os.environ.get("HITSDUCK_CAMPAIGN") == "full" else 5
 
 
 @pytest.fixture(scope="module")

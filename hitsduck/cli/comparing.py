@@ -341,6 +341,10 @@ def explain(
         f"q: false discovery rate of an excess of more than {explanation.margin}\n"
         "small: an excess and not chance, but maybe of no more than that (p and q test for more)"
     )
+    if explanation.skipped:
+        click.echo(
+            f"not looked at, for want of values on both sides: {', '.join(explanation.skipped)}"
+        )
     click.echo(footer)
 
 

@@ -22,7 +22,8 @@ columns_option = click.option(
     default="all",
     show_default=True,
     metavar="notebook|all|LIST",
-    help="What is stored: all, what the analysis of 2020 reads, or names with commas.",
+    help="What is stored beside what views, comparisons and pictures ask for: all, what the "
+    "analysis of 2020 reads, or names with commas.",
 )
 
 

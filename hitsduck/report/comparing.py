@@ -385,11 +385,8 @@ def explanation_section(wanted: Wanted) -> Section:
         folded="The table behind the picture",
     )
     sentences = [Text(words) for words in explanation.sentences()]
-    skipped = (
-        [Text(f"Not looked at, for want of columns: {', '.join(explanation.skipped)}.")]
-        if explanation.skipped
-        else []
-    )
+    names = ", ".join(explanation.skipped)
+    skipped = [Text(f"Not looked at, for want of values on both sides: {names}.")] if names else []
     parts = [*sentences, *figures(wanted, ["explanation"]), table, *skipped]
     return Section(
         "explanation", "What the change is made of", [*parts, *figures(wanted, ["dashboard"])]
