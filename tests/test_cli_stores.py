@@ -115,6 +115,8 @@ def test_a_report_says_from_which_apdb_and_that_it_has_changed(tmp_path: Path):
     page = out.read_text(encoding="utf-8").replace("\\", "")
     assert str(path) in page
     assert "its APDB has changed since; these are the rows of before" in page
+    head = page[: page.index("## Counts")]
+    assert "The APDB of a has changed since: the numbers are those of when it was stored." in head
     assert "notebook" in page
 
 

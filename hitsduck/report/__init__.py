@@ -18,6 +18,7 @@ from altair.utils.schemapi import debug_mode
 import hitsduck
 from hitsduck import chartdata
 from hitsduck.charts.theme import many
+from hitsduck.columnar import ColumnarRerun
 from hitsduck.errors import OutputError
 from hitsduck.gallery import Wanted
 from hitsduck.outputs import check_output, write_atomically
@@ -248,7 +249,16 @@ def _subtitle(reruns: Reruns, where: str | None) -> str:
     if simulated:
         whose = "Simulated data" if len(simulated) == len(reruns) else _listed(simulated)
         good = f"{whose}{'' if len(simulated) == len(reruns) else ' simulated'}. {good}"
+    stale = [name for name in reruns.names if _is_stale(reruns, name)]
+    if stale:
+        changed = "changed since: the numbers are those of when it was stored"
+        good = f"The APDB of {_listed(stale)} has {changed}. {good}"
     return f"{good} Only sources with {where} are counted." if where else good
+
+
+def _is_stale(reruns: Reruns, name: str) -> bool:
+    file = reruns.attached(name).file
+    return isinstance(file, ColumnarRerun) and file.is_stale
 
 
 def _count_findings(counts: Sequence[dict[str, Any]]) -> list[str]:
