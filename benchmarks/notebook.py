@@ -21,13 +21,11 @@ started = time.perf_counter()
 with hitsduck.open_reruns(sys.argv[1]) as reruns:
     counts = [row[name] for row in reruns.counts().rows()
         for name in row if name.startswith("n_")]
-    pictures = {(name, rerun): reruns.chart_data(name, rerun=rerun)
-        for rerun in reruns.names
-        for name in ("sky_map", "sources_per_object", "detector_density", "focal_plane",
-            "visit_grid")}
     april, june = reruns.names[0], reruns.names[-1]
-    overplot = [reruns.chart_data(name, compare=(april, june))
-        for name in ("sky_overplot", "sky_zoom")]
+    pictures = reruns.charts_data(
+        ("sky_map", "sources_per_object", "detector_density", "focal_plane", "visit_grid",
+            "sky_overplot", "sky_zoom"),
+        compare=(april, june))
     n_near = reruns.compare_objects(april, june, radius_arcsec=1.0, how="best2").matched.height
 seconds = time.perf_counter() - started
 print(json.dumps({"seconds": seconds, "answer": [*counts, n_near]}))

@@ -146,7 +146,8 @@ def page() -> str:
         "# The gallery\n\n"
         "Every chart, with the Python and the command that draw it; written by "
         "docs/make_gallery.py. A chart can be saved as HTML (with tooltips, zoom and clicks), PNG, "
-        "SVG, PDF or Vega-Lite JSON; `reruns.chart_data(name)` gives the numbers behind it.\n\n"
+        "SVG, PDF or Vega-Lite JSON; `reruns.chart_data(name)` gives the numbers behind it, "
+        "`reruns.charts_data(names)` those of several.\n\n"
         f"{SIMULATED.section()}\n{REAL.section()}"
     )
 

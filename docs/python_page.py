@@ -91,7 +91,8 @@ def python_page() -> str:
             parts += _class(_named(path))
     parts.append("## Charts\n")
     parts.append(
-        "`reruns.chart(name)` draws one, `reruns.chart_data(name)` gives its numbers; "
+        "`reruns.chart(name)` draws one, `reruns.chart_data(name)` gives its numbers, "
+        "`reruns.charts_data(names)` those of several, worked out side by side; "
         "[the gallery](gallery.md) shows them.\n"
     )
     parts.append("\n".join(f"- `{name}`: {one.purpose}" for name, one in CHARTS.items()) + "\n")

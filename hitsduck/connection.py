@@ -197,9 +197,9 @@ class Connection:
         for setting in PROTECTIONS:
             self.execute(setting)
         # One thread loses no row where several do: ask for each number of threads.
-        (n_threads,) = self._root.execute("select current_setting('threads')").fetchone() or (0,)
         canary.ask_once(
-            self._root, f"duckdb {duckdb.__version__}, {self.extension}, {n_threads} threads"
+            self._root,
+            f"duckdb {duckdb.__version__}, {self.extension}, {self.n_threads()} threads",
         )
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
@@ -256,6 +256,12 @@ class Connection:
         row = self._root.execute("select current_database()").fetchone()
         assert row is not None
         return str(row[0])
+
+    def n_threads(self) -> int:
+        """Return how many threads DuckDB works with."""
+        row = self._root.execute("select current_setting('threads')").fetchone()
+        assert row is not None
+        return int(row[0])
 
     def memory_limit_bytes(self) -> int:
         """Return DuckDB's limit of memory in bytes, as it rounds it."""

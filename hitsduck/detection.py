@@ -169,7 +169,10 @@ def _misfit(camera: Camera, ids: Sequence[int], has_pair: bool) -> str | None:
     if not has_pair and camera.id_factor is None:
         return "its visit_id_factor is not known"
     factor = 1 if has_pair or camera.id_factor is None else camera.id_factor
-    known = frozenset(camera.detectors)  # thousands of ids are looked for, of five cameras
+    known = frozenset(camera.detectors)
+    detectors = ids if has_pair else {value % factor for value in ids}
+    if known.issuperset(detectors) and min(ids, default=0) >= 0:
+        return None  # seen at once: there are thousands of ids, and five cameras
     for value in ids:
         detector = value if has_pair else value % factor
         if value < 0 or detector not in known:
@@ -241,7 +244,7 @@ def detect_moments(
     if "ixxPSF" not in names:
         return Moments(stated, "stated" if stated else "no values", "none")
     rows, _ = file.sample(connection, "DiaSource", names)
-    numbers = [row for row in rows if all(isinstance(v, float | int) for v in row)]
+    numbers = (row for row in rows if all(isinstance(v, float | int) for v in row))
     ixx = [float(row[0]) for row in rows if isinstance(row[0], float | int) and row[0] > 0]
     psf_moments = "none" if not ixx else "ixx only"
     if ixx and len(names) == 3 and any(row[1] != row[2] for row in numbers):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,11 +213,17 @@ class Picture:
         The numbers behind it: `Wanted` to frame.
     draw : callable
         Frame and `Wanted` to chart.
+    is_of_one : bool
+        It shows a single rerun.
+    is_of_comparison : bool
+        It shows the comparison of two.
     """
 
     purpose: str
     data: Callable[[Wanted], pl.DataFrame]
     draw: Callable[[pl.DataFrame, Wanted], AnyChart] = field(repr=False)
+    is_of_one: bool = False
+    is_of_comparison: bool = False
 
 
 def _on_sky(w: Wanted, names: Sequence[str], table: str) -> pl.DataFrame:
@@ -264,11 +273,13 @@ CHARTS: dict[str, Picture] = {
         "density of matched and new sources by distance to the edge of the CCD",
         lambda w: chartdata.edge_distances(w.comparison),
         lambda frame, w: charts.edge_distances(frame),
+        is_of_comparison=True,
     ),
     "explanation": Picture(
         "what the change between two reruns is made of, ranked",
         lambda w: w.explanation.frame,
         lambda frame, w: charts.explanation(frame),
+        is_of_comparison=True,
     ),
     "dashboard": Picture(
         "edge zones, detectors and fields of a comparison, linked by clicks",
@@ -276,11 +287,13 @@ CHARTS: dict[str, Picture] = {
         lambda frame, w: charts.dashboard(
             frame, outlines=w.outlines, left=w.pair[0], right=w.pair[1]
         ),
+        is_of_comparison=True,
     ),
     "matched_pairs": Picture(
         "separations and flux differences of matched pairs",
         lambda w: chartdata.matched_pairs(w.comparison),
         lambda frame, w: charts.matched_pairs(frame),
+        is_of_comparison=True,
     ),
     "sky_difference": Picture(
         "where on the sky two reruns differ",
@@ -305,16 +318,19 @@ CHARTS: dict[str, Picture] = {
         "where on the sky the sources of a rerun lie",
         lambda w: _on_sky(w, [w.name], w.binned),
         lambda frame, w: charts.sky_map(frame, panels=w.panels, what=w.binned),
+        is_of_one=True,
     ),
     "focal_plane": Picture(
         "where in the focal plane the sources of a rerun lie",
         lambda w: chartdata.focal_plane(w.reruns, w.name, good=w.good, where=w.where),
         lambda frame, w: charts.focal_plane(frame, outlines=w.outlines),
+        is_of_one=True,
     ),
     "detector_density": Picture(
         "sources per square degree on every CCD",
         lambda w: chartdata.detector_density(w.reruns, w.name, good=w.good, where=w.where),
         lambda frame, w: charts.detector_density(frame, outlines=w.outlines),
+        is_of_one=True,
     ),
     "detector_frame": Picture(
         "where on the detector sources lie, all CCDs stacked",
@@ -342,6 +358,7 @@ CHARTS: dict[str, Picture] = {
         "the sky of every visit as a small tile",
         lambda w: chartdata.visit_grid(w.reruns, w.name, good=w.good, where=w.where),
         lambda frame, w: charts.visit_grid(frame),
+        is_of_one=True,
     ),
     "flags": Picture(
         "how often each flag is set, the bad ones marked",
@@ -357,21 +374,25 @@ CHARTS: dict[str, Picture] = {
         "how many objects have how many sources, all over good",
         _of_one(chartdata.sources_per_object),
         lambda frame, w: charts.sources_per_object(frame),
+        is_of_one=True,
     ),
     "objects_on_sky": Picture(
         "objects with many sources, all good, sized by their number",
         _of_one(chartdata.objects_on_sky),
         lambda frame, w: charts.objects_on_sky(frame, panels=w.panels),
+        is_of_one=True,
     ),
     "object_sources": Picture(
         "the sources of one object around it, and the size of the PSF",
         lambda w: chartdata.object_sources(w.reruns, w.object, w.name),
         _of_object(charts.object_sources),
+        is_of_one=True,
     ),
     "light_curve": Picture(
         "difference fluxes of one object over time",
         lambda w: chartdata.light_curve(w.reruns, w.object, w.name),
         _of_object(charts.light_curve),
+        is_of_one=True,
     ),
 }
 
@@ -427,6 +448,65 @@ def chart(reruns: Reruns, name: str, **options: Any) -> AnyChart:
 def chart_data(reruns: Reruns, name: str, **options: Any) -> pl.DataFrame:
     """Return the numbers behind one chart; parameters as for `chart`."""
     return picture(name).data(wanted_of(reruns, options))
+
+
+def charts_data(reruns: Reruns, names: Iterable[str], **options: Any) -> dict[str, pl.DataFrame]:
+    """Return the numbers behind several charts, which are worked out side by side.
+
+    Parameters
+    ----------
+    reruns : Reruns
+    names : iterable of str
+        Of `CHARTS`.
+    **options
+        As for `chart`, for all of them. Where no ``rerun`` is given, a chart of a single one
+        has the rows of every rerun one below the other, in the order of opening; its column
+        ``rerun`` tells them apart.
+
+    Returns
+    -------
+    dict of str to polars.DataFrame
+        As `chart_data` gives them, in the order of `names`.
+
+    Raises
+    ------
+    QueryError, InstrumentError
+        As `chart` raises, by the first of the charts that cannot be told.
+
+    Examples
+    --------
+    >>> charts_data(reruns, ["sky_map", "focal_plane", "visits"])  # doctest: +SKIP
+    """
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise QueryError(f"names is {names!r}; a list of charts is wanted")
+    pictures = {name: picture(name) for name in names}
+    wanted = wanted_of(reruns, options)
+    with suppress(ImportError):  # by one thread: DuckDB does it with the first value it binds
+        import_module("pandas")
+    pool = ThreadPoolExecutor(reruns.connection.n_threads())
+    try:
+        # They share one comparison, so that they are worked out one after the other.
+        compared = [name for name, drawn in pictures.items() if drawn.is_of_comparison]
+        together = pool.submit(lambda: {name: pictures[name].data(wanted) for name in compared})
+        alone = {
+            name: [pool.submit(drawn.data, part) for part in _parts(wanted, drawn)]
+            for name, drawn in pictures.items()
+            if name not in compared
+        }
+        return {
+            name: together.result()[name]
+            if name in compared
+            else pl.concat([part.result() for part in alone[name]])
+            for name in pictures
+        }
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _parts(wanted: Wanted, drawn: Picture) -> list[Wanted]:
+    """Return what is asked for a chart, rerun by rerun where it shows a single one."""
+    names = wanted.names if drawn.is_of_one else [wanted.rerun]
+    return [replace(wanted, rerun=name) for name in names]
 
 
 def wanted_of(reruns: Reruns, options: dict[str, Any]) -> Wanted:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -726,6 +726,12 @@ class Reruns:
         from hitsduck import gallery
 
         return gallery.chart_data(self, name, **options)
+
+    def charts_data(self, names: Iterable[str], **options: Any) -> dict[str, pl.DataFrame]:
+        """Return the numbers behind several charts; see `hitsduck.gallery.charts_data`."""
+        from hitsduck import gallery
+
+        return gallery.charts_data(self, names, **options)
 
     def lookup(self, name: str) -> Lookup:
         """Return the door to one rerun's rows by id, through SQLite's own indexes."""

@@ -514,6 +514,8 @@ def test_a_question_of_another_type_is_one_line(tmp_path: Path):
             (reruns.sql, 5),
             (reruns.chart, None),
             (reruns.chart_data, 5),
+            (reruns.charts_data, 5),
+            (reruns.charts_data, "flags"),
             (reruns.summary, None),
             (reruns.__getitem__, None),
             (reruns.__getitem__, ["A"]),

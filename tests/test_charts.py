@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 from apdb_files import make_apdb
+from polars.testing import assert_frame_equal
 
 import hitsduck
 from hitsduck import charts, gallery
@@ -349,6 +350,45 @@ def test_a_map_of_the_sky_shows_sources_or_objects(wanted: Wanted) -> None:
     objects = reruns.chart_data("sky_map", table="objects", rerun="Apr2020")
     n_objects = reruns.counts().rows()[0]["n_good_dia_objects"]
     assert objects["n"].sum() == n_objects
+
+
+def test_numbers_of_several_charts_are_those_of_each(
+    wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reruns = wanted.reruns
+    compared = []
+    compare = type(reruns).compare
+
+    def counted(*given: Any, **options: Any) -> Any:
+        compared.append(given[1:])
+        return compare(*given, **options)
+
+    monkeypatch.setattr(type(reruns), "compare", counted)
+    together = reruns.charts_data(CHARTS)
+    assert compared == [NAMES[-2:]]
+    monkeypatch.undo()
+    assert list(together) == list(CHARTS)
+    for name, frame in together.items():
+        if CHARTS[name].is_of_one:
+            alone = pl.concat([reruns.chart_data(name, rerun=rerun) for rerun in NAMES])
+            assert set(frame["rerun"]) == set(NAMES), name
+        else:
+            alone = reruns.chart_data(name)
+        assert_frame_equal(frame, alone, check_exact=True)
+    one = reruns.charts_data(["sky_map", "counts"], rerun="May2020", good=False)
+    for name, frame in one.items():
+        assert_frame_equal(frame, reruns.chart_data(name, rerun="May2020", good=False))
+
+
+def test_what_a_chart_cannot_tell_is_told_of_several(tmp_path: Path) -> None:
+    path = make_apdb(tmp_path / "a.db", generation="2020", sources=[LONE])
+    with hitsduck.open_reruns(path) as reruns:
+        assert reruns.charts_data([]) == {}
+        with pytest.raises(InstrumentError) as alone:
+            reruns.chart_data("focal_plane")
+        with pytest.raises(InstrumentError) as among:
+            reruns.charts_data(["flags", "focal_plane", "distributions"])
+        assert str(among.value) == str(alone.value)
 
 
 def test_an_overplot_takes_all_reruns_or_those_named(wanted: Wanted) -> None:

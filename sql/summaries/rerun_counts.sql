@@ -14,6 +14,12 @@ with sources as (
     from dia_source
 ),
 
+-- Named by themselves, the objects are read beside the sources, not after them.
+objects as (
+    select diaObjectId
+    from dia_object
+),
+
 source_counts as (
     select
         count(*) as n_sources,
@@ -25,7 +31,7 @@ object_counts as (
     select
         count(*) as n_objects,
         count(*) filter (where diaObjectId in (select diaObjectId from sources where is_good and diaObjectId is not null)) as n_good
-    from dia_object
+    from objects
 )
 
 select
