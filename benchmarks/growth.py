@@ -259,6 +259,7 @@ with the notebook's columns; each copy has its own visits, nights, objects and s
 that every answer is known to be that of one, times the copies, and is checked to be so. Whole
 processes with DuckDB limited to {MEMORY_LIMIT}; *inside* is the work after the imports. The
 exponent is the slope of the logarithms, from the smallest size to the largest: 1 is proportional.
+Counts come first at each size, so that theirs are the files that are read from disk.
 The goals are an exponent of at most {EXPONENT} and a peak under {PEAK_MB:,} MB.
 
 {table(measured)}

@@ -453,6 +453,9 @@ def chart_data(reruns: Reruns, name: str, **options: Any) -> pl.DataFrame:
 def charts_data(reruns: Reruns, names: Iterable[str], **options: Any) -> dict[str, pl.DataFrame]:
     """Return the numbers behind several charts, which are worked out side by side.
 
+    As many at a time as the engine has threads (``threads`` of `hitsduck.open_reruns`), each
+    in the memory that it takes alone.
+
     Parameters
     ----------
     reruns : Reruns

@@ -36,6 +36,7 @@ from hitsduck.errors import (
     RerunNotFoundError,
     StaleWarning,
 )
+from hitsduck.gallery import CHARTS
 from hitsduck.opening import refresh_workspace
 from hitsduck.simulator import simulate
 
@@ -135,6 +136,15 @@ def test_the_comparison_is_the_same(opened: hitsduck.Reruns, stored: hitsduck.Re
     assert told["same_file"] is False
     assert_frame_equal(after.matched, before.matched)
     assert_frame_equal(after.right_only, before.right_only)
+
+
+def test_the_numbers_of_every_chart_are_the_same(opened: hitsduck.Reruns, stored: hitsduck.Reruns):
+    pair = ("Apr2020", "Jun2020")
+    before, after = (r.charts_data(CHARTS, compare=pair) for r in (opened, stored))
+    assert list(after) == list(CHARTS)
+    for name, frame in after.items():
+        assert frame.height, name
+        assert_frame_equal(frame, before[name], rel_tol=1e-9)
 
 
 def test_info_tells_of_the_apdb(opened: hitsduck.Reruns, stored: hitsduck.Reruns):
