@@ -22,6 +22,7 @@ import polars as pl
 
 from benchmarks.harness import Contender
 from hitsduck import open_reruns
+from hitsduck.charts.theme import PALETTE
 
 FACTORS = (1, 10, 100)
 MEMORY_LIMIT = "1500MB"
@@ -219,20 +220,23 @@ def missed(measured: pl.DataFrame) -> list[str]:
 def picture(measured: pl.DataFrame, path: Path) -> None:
     """Draw time and memory against the number of sources."""
     decades = [10**k for k in range(10)]
-    steps = [n * decade for decade in decades for n in (1, 2, 5)]
-    lines = alt.Chart(measured).encode(
+    steps = [0.1, 0.2, 0.5, *(n * decade for decade in decades for n in (1, 2, 5))]
+    works = sorted(set(measured["work"]))  # both scales, or the legend would be two
+    every = alt.Chart(measured).encode(
         x=alt.X("n_sources:Q", title="DIA sources of both reruns")
         .scale(type="log", nice=False, padding=20)
         .axis(values=decades, format="~s"),
-        color=alt.Color("work:N", title="work").scale(scheme="tableau10"),
-        shape=alt.Shape("work:N", legend=None),
+        color=alt.Color("work:N", title="work").scale(domain=works, range=PALETTE),
+    )
+    marked = every.mark_point(size=60, filled=True, opacity=1).encode(
+        shape=alt.Shape("work:N", title="work").scale(domain=works)
     )
     titles = {
         "seconds": "time inside the process (s)",
         "peak_mb": "peak memory of the process (MB)",
     }
     panels = [
-        lines.mark_line(point={"size": 60, "filled": True})
+        (every.mark_line() + marked)
         .encode(
             y=alt.Y(f"{column}:Q", title=title)
             .scale(type="log", nice=False, padding=20)

@@ -11,7 +11,8 @@ import re
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -283,6 +284,15 @@ class Connection:
             for cursor in list(self._cursors):
                 cursor.close()
             self._root.close()
+
+
+def import_ahead() -> None:
+    """Import what DuckDB imports with the first value that it binds: pandas, where it is installed.
+
+    Called before threads share some work: one of them would take half of it for all of it.
+    """
+    with suppress(ImportError):
+        import_module("pandas")
 
 
 def translated(error: Exception) -> HitsduckError:

@@ -6,10 +6,8 @@ import difflib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ import polars as pl
 
 from hitsduck import chartdata, charts
 from hitsduck.charts.theme import AnyChart
+from hitsduck.connection import import_ahead
 from hitsduck.errors import OutputError, QueryError
 
 if TYPE_CHECKING:
@@ -484,8 +483,7 @@ def charts_data(reruns: Reruns, names: Iterable[str], **options: Any) -> dict[st
         raise QueryError(f"names is {names!r}; a list of charts is wanted")
     pictures = {name: picture(name) for name in names}
     wanted = wanted_of(reruns, options)
-    with suppress(ImportError):  # by one thread: DuckDB does it with the first value it binds
-        import_module("pandas")
+    import_ahead()
     pool = ThreadPoolExecutor(reruns.connection.n_threads())
     try:
         # They share one comparison, so that they are worked out one after the other.

@@ -6,10 +6,8 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ import hitsduck
 from hitsduck import chartdata
 from hitsduck.charts.theme import many
 from hitsduck.columnar import ColumnarRerun
+from hitsduck.connection import import_ahead
 from hitsduck.errors import OutputError
 from hitsduck.gallery import Wanted
 from hitsduck.outputs import check_output, write_atomically
@@ -149,10 +148,7 @@ def compose(
     problem = _comparison_problem(wanted)
     counts = reruns.counts(where=where).rows()
     findings, verdict = _count_findings(counts), None
-    # DuckDB imports pandas, where it is installed, with the first value that is bound; Altair,
-    # drawing in the other thread meanwhile, would take half of it for all of it.
-    with suppress(ImportError):
-        import_module("pandas")
+    import_ahead()
     pool = ThreadPoolExecutor(1)
     # Altair would check every part against the schema as it is made; tests do. Once for both
     # threads, for it is one setting.
