@@ -10,7 +10,8 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -226,13 +227,23 @@ class Door:
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
+        self._coming: Future[Connection] | None = None
         self._connection: Connection | None = None
         self._n_attached = 0
         self._catalogs: dict[Path, tuple[str, _State]] = {}
 
+    def begin(self) -> None:
+        """Begin to connect in another thread, while this one looks into files."""
+        pool = ThreadPoolExecutor(1)
+        self._coming = pool.submit(self._connect)
+        pool.shutdown(wait=False)
+
     @property
     def connection(self) -> Connection:
         """The connection."""
+        if self._connection is None and self._coming is not None:
+            self._connection = self._coming.result()
+            self._connection.take_over()
         if self._connection is None:
             self._connection = self._connect()
         return self._connection
@@ -266,6 +277,9 @@ class Door:
 
     def close(self) -> None:
         """Close the connection, where one was made; twice does no harm."""
+        if self._connection is None and self._coming is not None:
+            with suppress(HitsduckError):
+                self._connection = self._coming.result()
         if self._connection is not None:
             self._connection.close()
 

@@ -203,6 +203,10 @@ class Connection:
             f"duckdb {duckdb.__version__}, {self.extension}, {self.n_threads()} threads",
         )
 
+    def take_over(self) -> None:
+        """Let this thread, not the one that connected, ask without a cursor of its own."""
+        self._local.cursor = self._root
+
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return this thread's own cursor (one connection is not safe across threads)."""
         cursor = getattr(self._local, "cursor", None)

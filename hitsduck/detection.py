@@ -168,17 +168,16 @@ def _misfit(camera: Camera, ids: Sequence[int], has_pair: bool) -> str | None:
     """Return why `camera` does not fit the ids, or None where it fits."""
     if not has_pair and camera.id_factor is None:
         return "its visit_id_factor is not known"
-    factor = 1 if has_pair or camera.id_factor is None else camera.id_factor
+    factor = camera.id_factor
     known = frozenset(camera.detectors)
-    detectors = ids if has_pair else {value % factor for value in ids}
-    if known.issuperset(detectors) and min(ids, default=0) >= 0:
-        return None  # seen at once: there are thousands of ids, and five cameras
-    for value in ids:
-        detector = value if has_pair else value % factor
-        if value < 0 or detector not in known:
-            source = "" if has_pair else f" (ccdVisitId {value} = visit * {factor} + {detector})"
-            return f"it has no detector {detector}{source}"
-    return None
+    if has_pair or factor is None:
+        bad = next((value for value in ids if value not in known), None)
+        return None if bad is None else f"it has no detector {bad}"
+    bad = next((value for value in ids if value < 0 or value % factor not in known), None)
+    if bad is None:
+        return None
+    detector = bad % factor
+    return f"it has no detector {detector} (ccdVisitId {bad} = visit * {factor} + {detector})"
 
 
 def _settled(

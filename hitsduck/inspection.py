@@ -691,16 +691,26 @@ def distinct_or_sample(
     """
     if len(columns) == 1 and _has_index(connection, table, columns[0]):
         name, column = quote_identifier(table), quote_identifier(columns[0])
-        query = f"""
+        step = f"""
             with recursive step (value) as (
                 select min({column}) from {name}
                 union all
-                select (select min({column}) from {name} where {column} > step.value)
+                select (
+                    select {column} from {name} where {column} > step.value
+                    order by {column} limit 1
+                )
                 from step where step.value is not null
             )
-            select value from step where value is not null
         """
-        return list(connection.execute(query)), True
+        # As one text where all are whole: each of thousands of rows would wait for other threads.
+        listed, n_others = connection.execute(
+            f"{step} select group_concat(value), total(typeof(value) <> 'integer') from step "
+            "where value is not null"
+        ).fetchone()
+        if n_others:
+            query = f"{step} select value from step where value is not null"
+            return connection.execute(query).fetchall(), True
+        return [(int(value),) for value in listed.split(",")] if listed else [], True
     rows, is_complete = sample(connection, table, columns)
     return sorted({row for row in rows if None not in row}, key=repr), is_complete
 
@@ -718,21 +728,26 @@ def sample(
     """
     name = quote_identifier(table)
     listed = ", ".join(quote_identifier(column) for column in columns)
-    first = list(connection.execute(f"select {listed} from {name} limit {SAMPLE_ROWS + 1}"))
-    if len(first) <= SAMPLE_ROWS:
-        return first, True
+    first = f"select {listed} from {name} limit {SAMPLE_ROWS}"
+    (n_rows,) = connection.execute(
+        f"select count(*) from (select 1 from {name} limit {SAMPLE_ROWS + 1})"
+    ).fetchone()
+    if n_rows <= SAMPLE_ROWS:
+        return connection.execute(first).fetchall(), True
     try:
         # Both in one aggregate would scan the table.
         low, high = connection.execute(
             f"select (select min(rowid) from {name}), (select max(rowid) from {name})"
         ).fetchone()
     except sqlite3.OperationalError:  # a table WITHOUT ROWID, or a view
-        return first[:SAMPLE_ROWS], False
+        return connection.execute(first).fetchall(), False
     step = max((high - low) // SAMPLE_ROWS, 1)
     rowids = [low + step * k for k in range(SAMPLE_ROWS)]
     marks = ", ".join("?" * len(rowids))
     rows = list(connection.execute(f"select {listed} from {name} where rowid in ({marks})", rowids))
-    return (rows if len(rows) >= SAMPLE_ROWS // 10 else first[:SAMPLE_ROWS]), False
+    if len(rows) < SAMPLE_ROWS // 10:
+        rows = connection.execute(first).fetchall()
+    return rows, False
 
 
 def _has_index(connection: sqlite3.Connection, table: str, column: str) -> bool:

@@ -111,6 +111,7 @@ def open_reruns(
     }
     sources: dict[str, WatchedFile] = {}
     door = Door(lambda: Connection(**settings, tracer=tracer))
+    door.begin()
     try:
         named = _named(reruns, door)
         if not isinstance(cache, bool):

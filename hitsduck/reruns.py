@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
-from numpy.typing import NDArray
 
 from hitsduck import (
     attaching,
@@ -51,6 +50,7 @@ from hitsduck.storing import Progress
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from hitsduck.charts.theme import AnyChart
     from hitsduck.comparison import Comparison
@@ -558,14 +558,33 @@ class Reruns:
         ------
         RerunNameError, QueryError
         """
+        self._check_scope(name, where)
+        with self.watching():
+            return self._scopes.relation(name, view, where, visits=visits, is_narrow=is_narrow)
+
+    def select(self, name: str, view: str, where: str | None = None) -> str:
+        """Return the SELECT of one rerun's view, to be asked once: nothing is created for it.
+
+        Parameters
+        ----------
+        name, view, where
+            As for `scope`.
+
+        Raises
+        ------
+        RerunNameError, QueryError
+        """
+        self._check_scope(name, where)
+        with self.watching():
+            return self._scopes.select(name, view, where)
+
+    def _check_scope(self, name: str, where: str | None) -> None:
         self.attached(name)
         if where is not None and not isinstance(where, str):
             raise QueryError(
                 f"where is {where!r} ({type(where).__name__}); a text is wanted, one SQL "
                 "expression on dia_source"
             )
-        with self.watching():
-            return self._scopes.relation(name, view, where, visits=visits, is_narrow=is_narrow)
 
     def of_visits(self, visits: tuple[int, int] | None) -> Reruns:
         """Return the same reruns, of which only the sources of some visits are seen.
@@ -599,9 +618,7 @@ class Reruns:
             ``n_dia_sources``, ``n_good_dia_sources``, ``n_dia_objects`` (current),
             ``n_good_dia_objects`` (current, with at least one good source).
         """
-        selects = [
-            f"select * from {self.scope(name, 'rerun_counts', where)}" for name in self._attached
-        ]
+        selects = [self.select(name, "rerun_counts", where) for name in self._attached]
         return Result.of_rows([row for select in selects for row in self.few_rows(select)])
 
     def summary(self, view: str, *, where: str | None = None) -> Result:
@@ -618,7 +635,7 @@ class Reruns:
             raise QueryError(
                 f"no view is called {view!r}{hint} there are: {', '.join(views.view_names())}"
             )
-        selects = [f"select * from {self.scope(name, view, where)}" for name in self._attached]
+        selects = [f"({self.select(name, view, where)})" for name in self._attached]
         return self.query(f"{' union all by name '.join(selects)} order by all")
 
     def info(self) -> Information:
@@ -781,6 +798,10 @@ class StandIn(Reruns):
     def __getattr__(self, name: str) -> Any:
         """Return what the reruns themselves hold."""
         return getattr(self.__dict__["_stands_for"], name)
+
+    def select(self, name: str, view: str, where: str | None = None) -> str:
+        """Return the SELECT over what `scope` gives, which a subclass may say."""
+        return f"select * from {self.scope(name, view, where)}"
 
     def close(self) -> None:
         """Do nothing."""

@@ -140,7 +140,8 @@ class _OlderName:
 
 def _rows(name: str) -> list[dict[str, str]]:
     with (_DATA / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+        header, *rows = csv.reader(file)
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 @cache

@@ -141,13 +141,30 @@ class Scopes:
     ) -> str:
         """Return one rerun's view as SQL; see `Reruns.scope`."""
         with self._lock:
-            is_plain = where is None and visits is None
-            if is_plain and self._may_be_narrow(view, is_narrow):
-                schema_name, maker = self._narrow(name)
-            else:
-                schema_name, maker = self._scope(name, where, visits)
+            schema_name, maker = self._home(name, view, where, visits, is_narrow=is_narrow)
             maker.ensure(view)
         return f"{quote_identifier(schema_name)}.{quote_identifier(view)}"
+
+    def select(self, name: str, view: str, where: str | None = None) -> str:
+        """Return the SELECT of one rerun's view; see `Reruns.select`."""
+        with self._lock:
+            _, maker = self._home(name, view, where, None, is_narrow=False)
+            return maker.select(view)
+
+    def _home(
+        self,
+        name: str,
+        view: str,
+        where: str | None,
+        visits: tuple[int, int] | None,
+        *,
+        is_narrow: bool,
+    ) -> tuple[str, ViewMaker]:
+        """Return the schema where a view of one rerun belongs, and what makes it there."""
+        is_plain = where is None and visits is None
+        if is_plain and self._may_be_narrow(view, is_narrow):
+            return self._narrow(name)
+        return self._scope(name, where, visits)
 
     @staticmethod
     def _may_be_narrow(view: str, is_narrow: bool) -> bool:

@@ -191,19 +191,42 @@ class ViewMaker:
             with self._connection.within(self._schema):
                 self._ensure(name)
 
+    def select(self, name: str) -> str:
+        """Return the SELECT of the view `name`, with those of what it reads inside.
+
+        For a question that is asked once: a view is bound when it is created, and again
+        whenever it is read.
+        """
+        with self._lock:
+            if name in self._made:
+                return f"select * from {self._full(name)}"
+            if name in self._given:
+                return self._select_given(name)
+            view = view_named(name)
+            return within_one(
+                view.body, {needed: self.select(needed) for needed in self._needed(view)}
+            )
+
+    def _needed(self, view: View) -> list[str]:
+        return [name for name in view.inputs if name in self._given or name in view_names()]
+
+    def _full(self, name: str) -> str:
+        return f"{quote_identifier(self._schema)}.{quote_identifier(name)}"
+
+    def _select_given(self, name: str) -> str:
+        select = self._given[name]
+        return select if isinstance(select, str) else select()
+
     def _ensure(self, name: str) -> None:
         if name in self._made:
             return
-        full = f"{quote_identifier(self._schema)}.{quote_identifier(name)}"
+        full = self._full(name)
         if name in self._given:
-            select = self._given[name]
-            select = select if isinstance(select, str) else select()
-            self._connection.execute(f"create or replace view {full} as {select}")
+            self._connection.execute(f"create or replace view {full} as {self._select_given(name)}")
         else:
             view = view_named(name)
-            for needed in view.inputs:
-                if needed in self._given or needed in view_names():
-                    self._ensure(needed)
+            for needed in self._needed(view):
+                self._ensure(needed)
             self._connection.execute(f"create or replace view {full} as {view.body}")
         # Nobody looks through the schemas that are ours alone.
         if name in view_names() and not self._schema.startswith(OWN_PREFIX):
@@ -222,6 +245,29 @@ def view_names() -> tuple[str, ...]:
 def view_named(name: str) -> View:
     """Return the view of this name, which must exist."""
     return next(view for view in views() if view.name == name)
+
+
+def within_one(body: str, inputs: Mapping[str, str]) -> str:
+    """Return a view's SELECT with those of its inputs in the place of their names.
+
+    Parameters
+    ----------
+    body : str
+        As the house style writes it: each relation after ``from`` or ``join``, comments on
+        lines of their own.
+    inputs : mapping of str to str
+        {name: SELECT}.
+    """
+
+    def replaced(found: re.Match[str]) -> str:
+        alias = "" if found["alias"] else f" as {found['name']}"
+        return f"{found['word']} (\n{inputs[found['name']]}\n){alias}{found['alias'] or ''}"
+
+    bare = re.sub(r"(?m)^\s*--.*\n", "", body)
+    if not inputs:
+        return bare
+    names = "|".join(map(re.escape, inputs))
+    return re.sub(rf"\b(?P<word>from|join) (?P<name>{names})\b(?P<alias> as\b)?", replaced, bare)
 
 
 def union_sql(name: str, schemas: Iterable[str]) -> str:

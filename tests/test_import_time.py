@@ -89,7 +89,8 @@ def test_opening_and_counting_imports_none_of_the_heavy_packages(path: Path):
         str(path),
     )
     assert "duckdb" in found
-    assert found & set(HEAVY) == set()
+    # numpy's own threads take a core for a while, beside those that count.
+    assert found & {*HEAVY, "numpy", "pyarrow"} == set()
 
 
 def test_opening_is_imported_without_what_other_questions_need():

@@ -291,6 +291,30 @@ def test_the_first_column_of_a_wider_index_helps(table: sqlite3.Connection):
     assert inspection.distinct_or_sample(table, "t", ["odd"]) == ([(0,), (1,)], True)
 
 
+@pytest.mark.parametrize(
+    ("values", "distinct"),
+    [
+        ([], []),
+        ([None, None], []),
+        ([7, 2**62, -5, 7, None], [-5, 7, 2**62]),
+        ([1, "1,2", 2.5, b"3", None, 0], [0, 1, 2.5, "1,2", b"3"]),
+        (["a", ""], ["", "a"]),
+    ],
+)
+def test_distinct_values_of_an_index_are_what_sqlite_says(
+    values: list[object], distinct: list[object]
+):
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("create table t (value)")
+        connection.execute("create index i on t (value)")
+        connection.executemany("insert into t values (?)", [(value,) for value in values])
+        truth = "select distinct value from t where value is not null order by value"
+        assert [value for (value,) in connection.execute(truth)] == distinct
+        found = inspection.distinct_or_sample(connection, "t", ["value"])
+    assert found == ([(value,) for value in distinct], True)
+    assert [type(row[0]) for row in found[0]] == [type(value) for value in distinct]
+
+
 def test_nulls_are_left_out_of_distinct_values(table: sqlite3.Connection):
     table.execute("update t set odd = null where id < 100")
     assert inspection.distinct_or_sample(table, "t", ["odd"])[0] == [(0,)]
