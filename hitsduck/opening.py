@@ -235,6 +235,8 @@ def refresh_workspace(
 ) -> list[str]:
     """Read again those reruns of a workspace whose APDB has changed, and only those.
 
+    Where views were computed by an earlier hitsduck, they are computed anew.
+
     Parameters
     ----------
     path : path-like
@@ -257,7 +259,7 @@ def refresh_workspace(
     """
     found = storing.status(path)
     changed = [stored for stored in found if stored.state == "changed"]
-    if not changed:
+    if not changed and all(stored.views != "earlier" for stored in found):
         return []
     kept = {s.rerun: f"{os.fspath(path)}:{s.rerun}" for s in found if s.state != "changed"}
     columns = {stored.rerun: stored.columns for stored in found}

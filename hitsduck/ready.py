@@ -16,7 +16,7 @@ from typing import Any
 
 from hitsduck import attaching, views
 from hitsduck.attaching import STAGED, AttachedRerun
-from hitsduck.columnar import ColumnarRerun
+from hitsduck.columnar import ColumnarRerun, Manifest
 from hitsduck.connection import Connection
 from hitsduck.definitions import DEFINITION_TABLES, definition_rows
 from hitsduck.errors import HitsduckError
@@ -73,7 +73,18 @@ def digest(rerun: AttachedRerun) -> str | None:
         for is_narrow in (True, False)
         if table in rerun.file.tables
     ]
-    return _hash([told, staged, _hash_of_views()])
+    return f"{_edition()}-{_hash([told, staged])}"
+
+
+def state(manifest: Manifest) -> str:
+    """Return which views were computed when a rerun was stored.
+
+    ``current``, ``earlier`` (by a hitsduck of other views: nothing that was computed is used
+    any more) or ``none``.
+    """
+    if manifest.ready is None:
+        return "none"
+    return "current" if manifest.ready.startswith(f"{_edition()}-") else "earlier"
 
 
 def _hash(document: list[Any]) -> str:
@@ -82,8 +93,9 @@ def _hash(document: list[Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def _hash_of_views() -> str:
-    return _hash([[(view.name, view.body) for view in views.views()], views.macros()])
+def _edition() -> str:
+    """Return a short text that is another one when a view of ``sql/`` is."""
+    return _hash([[(view.name, view.body) for view in views.views()], views.macros()])[:16]
 
 
 def store(connection: Connection, rerun: AttachedRerun) -> str | None:

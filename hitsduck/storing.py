@@ -59,6 +59,9 @@ class StoredRerun:
         What was stored: ``all``, ``notebook`` or names.
     versions : dict of str to str
         Of hitsduck and DuckDB when it was stored.
+    views : str
+        Computed when it was stored: ``current``, ``earlier`` (those of another hitsduck, so
+        that each question computes them until the workspace is refreshed) or ``none``.
     """
 
     rerun: str
@@ -68,6 +71,7 @@ class StoredRerun:
     n_rows: dict[str, int]
     columns: str
     versions: dict[str, str]
+    views: str
 
 
 def create_workspace(
@@ -449,6 +453,7 @@ def status(path: str | os.PathLike[str]) -> list[StoredRerun]:
             n_rows=manifest.rows,
             columns=manifest.columns,
             versions=manifest.versions,
+            views=ready.state(manifest),
         )
         for name, manifest in columnar.manifests(Path(path)).items()
     ]

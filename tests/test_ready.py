@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -15,7 +18,7 @@ from apdb_files import drop_primary_key, make_apdb
 from polars.testing import assert_frame_equal
 
 import hitsduck
-from hitsduck import columnar, ready, views
+from hitsduck import columnar, ready, storing, views
 from hitsduck.connection import Connection
 from hitsduck.opening import refresh_workspace
 from hitsduck.sides import Side
@@ -286,6 +289,85 @@ def test_a_workspace_that_is_refreshed_holds_the_new_answers_ready(tmp_path: Pat
     with hitsduck.open_reruns(stored) as reruns:
         assert all(ready.given(reruns.attached(name)) for name in ("a", "b"))
         assert [row["n_dia_sources"] for row in reruns.counts().rows()] == [3, 1]
+
+
+def make_earlier(workspace: Path, *names: str) -> None:
+    """Make a workspace one whose views were computed by a hitsduck of other views."""
+    with duckdb.connect(str(workspace)) as connection:
+        for name in names:
+            connection.execute(
+                "update hitsduck_workspace.rerun_manifest "
+                "set manifest = replace(manifest, $now, '0123456789abcdef-') where rerun = $name",
+                {"now": f"{ready._edition()}-", "name": name},
+            )
+
+
+def test_a_refresh_computes_the_views_of_an_earlier_hitsduck_anew(tmp_path: Path):
+    paths = {
+        name: make_apdb(
+            tmp_path / f"{name}.db",
+            sources=[source(1), source(2)],
+            objects=[{"diaObjectId": 1}],
+            metadata={"instrument": "DECam"},
+        )
+        for name in ("a", "b")
+    }
+    with hitsduck.open_reruns(paths) as reruns:
+        stored = reruns.materialize(tmp_path / "all.duckdb")
+        counted = reruns.counts().rows()
+    assert [rerun.views for rerun in storing.status(stored)] == ["current", "current"]
+    make_earlier(stored, "b")
+    assert [rerun.views for rerun in storing.status(stored)] == ["current", "earlier"]
+    with hitsduck.open_reruns(stored) as reruns:
+        assert ready.given(reruns.attached("a"))
+        assert ready.given(reruns.attached("b")) == {}
+        assert reruns.counts().rows() == counted
+    # Nothing is read from the APDBs, which need not be there.
+    for path in paths.values():
+        path.unlink()
+    assert refresh_workspace(stored) == []
+    assert [rerun.views for rerun in storing.status(stored)] == ["current", "current"]
+    with hitsduck.open_reruns(stored) as reruns:
+        assert all(ready.given(reruns.attached(name)) for name in ("a", "b"))
+        assert reruns.counts().rows() == counted
+
+
+def test_the_commands_tell_of_views_of_an_earlier_hitsduck(tmp_path: Path):
+    def command(*arguments: str | Path) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "hitsduck", "workspace", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    paths = {
+        name: make_apdb(tmp_path / f"{name}.db", sources=[source(1)], metadata={"instrument": who})
+        for name, who in (("a", "DECam"), ("b", "DECam"))
+    }
+    with hitsduck.open_reruns(paths) as reruns:
+        stored = reruns.materialize(tmp_path / "all.duckdb")
+    make_earlier(stored, "a", "b")
+    assert [row["views"] for row in json.loads(command("status", stored, "--json"))] == [
+        "earlier",
+        "earlier",
+    ]
+    assert command("status", stored).count("earlier") == 2
+    paths["b"].unlink()
+    make_apdb(paths["b"], sources=[source(1), source(2)], metadata={"instrument": "DECam"})
+    assert command("refresh", stored) == f"{stored}: b read again; a views computed anew\n"
+    assert command("refresh", stored) == f"{stored}: nothing changed\n"
+
+
+def test_a_rerun_without_an_instrument_has_no_views_that_could_be_earlier(tmp_path: Path):
+    # ids that fit several cameras: which it was nobody has said
+    path = make_apdb(tmp_path / "a.db", sources=[source(1)])
+    with hitsduck.open_reruns({"a": path}) as reruns:
+        assert reruns.attached("a").instrument.name is None
+        stored = reruns.materialize(tmp_path / "all.duckdb")
+    assert [rerun.views for rerun in storing.status(stored)] == ["none"]
+    assert refresh_workspace(stored) == []
 
 
 def test_any_client_reads_the_summaries_that_are_kept(

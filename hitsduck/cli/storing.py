@@ -89,7 +89,11 @@ def create(
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 def status(file: Path, as_json: bool) -> None:
-    """Say what FILE holds, and whether its APDBs are still what was read."""
+    """Say what FILE holds, and whether its APDBs are still what was read.
+
+    Views are "current" where those computed when a rerun was stored are used, "earlier" where
+    another hitsduck computed them, so that every question does until FILE is refreshed.
+    """
     from dataclasses import asdict
 
     from hitsduck.storing import status as status_of
@@ -99,11 +103,12 @@ def status(file: Path, as_json: bool) -> None:
         print_json([asdict(stored) for stored in found])
         return
     print_table(
-        ["rerun", "state", "DIA sources", "generation", "columns", "read from"],
+        ["rerun", "state", "views", "DIA sources", "generation", "columns", "read from"],
         [
             [
                 stored.rerun,
                 stored.state,
+                stored.views,
                 f"{stored.n_rows['DiaSource']:,}",
                 stored.generation,
                 stored.columns,
@@ -111,8 +116,8 @@ def status(file: Path, as_json: bool) -> None:
             ]
             for stored in found
         ],
-        right=2,
-        left_again=3,
+        right=3,
+        left_again=4,
     )
 
 
@@ -122,21 +127,24 @@ def status(file: Path, as_json: bool) -> None:
 def refresh(file: Path, **options: Any) -> None:
     """Read again those reruns of FILE whose APDB has changed, and only those.
 
-    A rerun whose APDB is gone stays as it is.
+    A rerun whose APDB is gone stays as it is. Views that an earlier hitsduck computed are
+    computed anew.
     """
     from hitsduck.opening import refresh_workspace
     from hitsduck.storing import status as status_of
 
     for name in ("cache", "no_cache"):  # of no use where the workspace is the cache
         options.pop(name)
-    for stored in status_of(file):
+    before = status_of(file)
+    for stored in before:
         if stored.state == "gone":
             click.echo(f"{stored.rerun}: {stored.path} is gone; kept as it is", err=True)
     with _told() as progress:
         changed = refresh_workspace(file, progress=progress, **options)
-    click.echo(
-        f"{file}: {', '.join(changed)} read again" if changed else f"{file}: nothing changed"
-    )
+    aged = [stored.rerun for stored in before if stored.views == "earlier"]
+    done = {"read again": changed, "views computed anew": sorted(set(aged) - set(changed))}
+    said = [f"{', '.join(names)} {what}" for what, names in done.items() if names]
+    click.echo(f"{file}: {'; '.join(said) or 'nothing changed'}")
 
 
 @cli.command()
