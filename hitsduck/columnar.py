@@ -233,10 +233,15 @@ class Door:
         self._catalogs: dict[Path, tuple[str, _State]] = {}
 
     def begin(self) -> None:
-        """Begin to connect in another thread, while this one looks into files."""
-        pool = ThreadPoolExecutor(1)
-        self._coming = pool.submit(self._connect)
-        pool.shutdown(wait=False)
+        """Begin to connect in another thread, while this one looks into files.
+
+        Where no thread can be had, it is connected when it is needed.
+        """
+        if self._connection is None:
+            pool = ThreadPoolExecutor(1)
+            with suppress(RuntimeError):
+                self._coming = pool.submit(self._connect)
+            pool.shutdown(wait=False)
 
     @property
     def connection(self) -> Connection:
@@ -277,11 +282,16 @@ class Door:
 
     def close(self) -> None:
         """Close the connection, where one was made; twice does no harm."""
-        if self._connection is None and self._coming is not None:
-            with suppress(HitsduckError):
-                self._connection = self._coming.result()
         if self._connection is not None:
             self._connection.close()
+        elif self._coming is not None:
+            self._coming.add_done_callback(_close)  # nobody waits for what nobody needs
+            self._coming = None
+
+
+def _close(coming: Future[Connection]) -> None:
+    if coming.exception() is None:
+        coming.result().close()
 
 
 @dataclass(frozen=True)

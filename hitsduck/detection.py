@@ -171,7 +171,7 @@ def _misfit(camera: Camera, ids: Sequence[int], has_pair: bool) -> str | None:
     factor = camera.id_factor
     known = frozenset(camera.detectors)
     if has_pair or factor is None:
-        bad = next((value for value in ids if value not in known), None)
+        bad = next((value for value in ids if value < 0 or value not in known), None)
         return None if bad is None else f"it has no detector {bad}"
     bad = next((value for value in ids if value < 0 or value % factor not in known), None)
     if bad is None:

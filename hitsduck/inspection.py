@@ -704,8 +704,8 @@ def distinct_or_sample(
         """
         # As one text where all are whole: each of thousands of rows would wait for other threads.
         listed, n_others = connection.execute(
-            f"{step} select group_concat(value), total(typeof(value) <> 'integer') from step "
-            "where value is not null"
+            f"{step} select group_concat(value) filter (where typeof(value) = 'integer'), "
+            "total(typeof(value) <> 'integer') from step where value is not null"
         ).fetchone()
         if n_others:
             query = f"{step} select value from step where value is not null"
@@ -728,26 +728,28 @@ def sample(
     """
     name = quote_identifier(table)
     listed = ", ".join(quote_identifier(column) for column in columns)
-    first = f"select {listed} from {name} limit {SAMPLE_ROWS}"
+
+    def beginning() -> tuple[list[tuple[object, ...]], bool]:
+        rows = connection.execute(f"select {listed} from {name} limit {SAMPLE_ROWS + 1}").fetchall()
+        return rows[:SAMPLE_ROWS], len(rows) <= SAMPLE_ROWS
+
     (n_rows,) = connection.execute(
         f"select count(*) from (select 1 from {name} limit {SAMPLE_ROWS + 1})"
     ).fetchone()
     if n_rows <= SAMPLE_ROWS:
-        return connection.execute(first).fetchall(), True
+        return beginning()
     try:
         # Both in one aggregate would scan the table.
         low, high = connection.execute(
             f"select (select min(rowid) from {name}), (select max(rowid) from {name})"
         ).fetchone()
     except sqlite3.OperationalError:  # a table WITHOUT ROWID, or a view
-        return connection.execute(first).fetchall(), False
+        return beginning()
     step = max((high - low) // SAMPLE_ROWS, 1)
     rowids = [low + step * k for k in range(SAMPLE_ROWS)]
     marks = ", ".join("?" * len(rowids))
     rows = list(connection.execute(f"select {listed} from {name} where rowid in ({marks})", rowids))
-    if len(rows) < SAMPLE_ROWS // 10:
-        rows = connection.execute(first).fetchall()
-    return rows, False
+    return (rows, False) if len(rows) >= SAMPLE_ROWS // 10 else beginning()
 
 
 def _has_index(connection: sqlite3.Connection, table: str, column: str) -> bool:

@@ -111,9 +111,10 @@ def open_reruns(
     }
     sources: dict[str, WatchedFile] = {}
     door = Door(lambda: Connection(**settings, tracer=tracer))
-    door.begin()
     try:
         named = _named(reruns, door)
+        if tracer is None:  # which is called in the user's thread alone
+            door.begin()
         if not isinstance(cache, bool):
             # It holds what is in the file, whatever camera or flags are asked for.
             folder = Path(cache)

@@ -13,7 +13,6 @@ from apdb_files import make_apdb
 
 import hitsduck
 from hitsduck import views
-from hitsduck.columnar import Door
 from hitsduck.connection import Connection
 from hitsduck.errors import (
     EngineError,
@@ -159,6 +158,7 @@ def test_every_input_of_every_view_can_be_put_in_its_place(view: views.View):
     marks = {name: f"<<{name}>>" for name in view.inputs}
     found = views.within_one(view.body, marks)
     assert all(mark in found for mark in marks.values())
+    assert "--" not in found  # a comment would swallow what follows it
     left = re.sub(r"\) as \w+", "", found)
     assert re.findall(rf"\b(?:from|join)\s+({'|'.join(view.inputs)})\b", left) == []
 
@@ -185,36 +185,61 @@ def test_what_is_opened_meanwhile_is_asked_from_the_thread_that_opened(
         assert len(reruns.counts().rows()) == 2
 
 
-def test_a_file_that_is_none_leaves_no_connection_open(
+def test_a_tracer_is_called_in_the_thread_of_its_user_alone(files: dict[str, Path]):
+    called_in = set()
+    with hitsduck.open_reruns(
+        files, instrument="DECam", tracer=lambda *_: called_in.add(threading.get_ident())
+    ) as reruns:
+        reruns.counts()
+    assert called_in == {threading.get_ident()}
+
+
+def test_where_no_thread_can_be_had_it_is_connected_when_it_is_needed(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        reruns = hitsduck.open_reruns(files, instrument="DECam")
+    with reruns:
+        assert [row["n_dia_sources"] for row in reruns.counts().rows()] == [8, 9]
+
+
+def test_a_file_that_is_none_leaves_no_connection_open_and_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     made: list[Connection] = []
-    begun = threading.Event()
+    is_told, is_closed = threading.Event(), threading.Event()
 
-    def connect(*arguments: Any, **options: Any) -> Connection:
-        begun.wait(60)  # not before the file is refused
-        made.append(Connection(*arguments, **options))
-        return made[0]
+    class Slow(Connection):
+        def __init__(self, **options: Any) -> None:
+            assert is_told.wait(60)
+            super().__init__(**options)
+            made.append(self)
 
-    monkeypatch.setattr("hitsduck.opening.Connection", connect)
+        def close(self) -> None:
+            super().close()
+            is_closed.set()
+
+    monkeypatch.setattr("hitsduck.opening.Connection", Slow)
     path = make_apdb(tmp_path / "a.db", sources=[source(1, visit=1, detector=999)])
-    closing = Door.close
-
-    def close(door: Door) -> None:
-        begun.set()
-        closing(door)
-
-    monkeypatch.setattr(Door, "close", close)
     with pytest.raises(InstrumentError, match="it has no detector 999"):
         hitsduck.open_reruns({"a": path}, instrument="DECam")
+    assert made == []
+    is_told.set()
+    assert is_closed.wait(60)
     with pytest.raises(EngineError, match="closed"):
         made[0].execute("select 1")
 
 
-def test_a_setting_that_the_engine_refuses_is_told_after_what_the_file_lacks(
-    tmp_path: Path, files: dict[str, Path]
-):
+@pytest.mark.parametrize("option", [{"temp_directory": "/" + "a" * 300}, {"memory_limit": "x"}])
+def test_what_the_engine_refuses_hides_no_missing_file(tmp_path: Path, option: dict[str, Any]):
+    with pytest.raises(RerunNotFoundError):
+        hitsduck.open_reruns({"a": tmp_path / "none.db"}, **option)
+
+
+def test_a_setting_that_the_engine_refuses_is_told(files: dict[str, Path]):
     with pytest.raises(EngineError, match=r"DuckDB refuses memory_limit \(--memory-limit\) 'x'"):
         hitsduck.open_reruns(files, instrument="DECam", memory_limit="x")
-    with pytest.raises(RerunNotFoundError):
-        hitsduck.open_reruns({"a": tmp_path / "none.db"}, memory_limit="x")

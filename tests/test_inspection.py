@@ -298,6 +298,7 @@ def test_the_first_column_of_a_wider_index_helps(table: sqlite3.Connection):
         ([None, None], []),
         ([7, 2**62, -5, 7, None], [-5, 7, 2**62]),
         ([1, "1,2", 2.5, b"3", None, 0], [0, 1, 2.5, "1,2", b"3"]),
+        ([1, 2, b"\xff\xfe"], [1, 2, b"\xff\xfe"]),
         (["a", ""], ["", "a"]),
     ],
 )
