@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from hitsduck.errors import FlagError, SchemaError
 from hitsduck.quoting import quote_identifier
@@ -120,8 +121,7 @@ NARROW_COLUMNS: Mapping[str, frozenset[str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """One canonical column: its table, DuckDB type, unit and meaning."""
 
     table: str

@@ -22,6 +22,9 @@ from hitsduck.quoting import quote_identifier, quote_text
 LAYERS = ("normalized", "derived", "summaries")
 #: What the names of our own schemas and catalogues begin with.
 OWN_PREFIX = "hitsduck_"
+#: A comment on a line of its own, and a relation that is read, with the name it gets there.
+_COMMENT = re.compile(r"(?m)^\s*--.*\n")
+_READ = re.compile(r"\b(from|join) (\w+)\b( as\b)?")
 #: The SELECT of a view that is not in ``sql/``, or what returns it when the view is made.
 Select = str | Callable[[], str]
 
@@ -73,12 +76,9 @@ def _parse(path: Path, layer: str) -> View:
     for line in text.splitlines():
         if not line.startswith("--"):
             break
-        column = re.match(r"--   (\S+): (.*)", line)
-        field = re.match(r"-- (\w+):\s*(.*)", line)
-        if column:
-            columns[column[1]] = column[2]
-        elif field:
-            header[field[1]] = field[2]
+        name, _, told = line[2:].partition(":")
+        # What belongs to the columns stands further to the right.
+        (columns if name.startswith("  ") else header)[name.strip()] = told.strip()
     return View(
         name=path.stem,
         layer=layer,
@@ -260,14 +260,12 @@ def within_one(body: str, inputs: Mapping[str, str]) -> str:
     """
 
     def replaced(found: re.Match[str]) -> str:
-        alias = "" if found["alias"] else f" as {found['name']}"
-        return f"{found['word']} (\n{inputs[found['name']]}\n){alias}{found['alias'] or ''}"
+        word, name, alias = found.groups()
+        if name not in inputs:
+            return found[0]
+        return f"{word} (\n{inputs[name]}\n){alias or f' as {name}'}"
 
-    bare = re.sub(r"(?m)^\s*--.*\n", "", body)
-    if not inputs:
-        return bare
-    names = "|".join(map(re.escape, inputs))
-    return re.sub(rf"\b(?P<word>from|join) (?P<name>{names})\b(?P<alias> as\b)?", replaced, bare)
+    return _READ.sub(replaced, _COMMENT.sub("", body))
 
 
 def union_sql(name: str, schemas: Iterable[str]) -> str:
