@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 
-from hitsduck import attaching, suggestions
+from hitsduck import attaching, schema, suggestions
 from hitsduck.attaching import AttachedRerun
 from hitsduck.connection import NO_UTF8
 from hitsduck.errors import (
@@ -17,7 +17,7 @@ from hitsduck.errors import (
     QueryError,
     RerunLockedError,
 )
-from hitsduck.inspection import ApdbFile, garbled_text, offending_cells
+from hitsduck.inspection import ApdbFile, garbled_text, offending_cells, suspects
 
 
 def explained(
@@ -60,7 +60,7 @@ def explained(
 
 def _located(reruns: Mapping[str, AttachedRerun], error: BadValueError) -> HitsduckError:
     """Say in which file, table, column and rows the unreadable cells are."""
-    column = re.search(r'column "([^"]+)"', str(error))
+    column = re.search(r'column "([^"]+)"|when casting from source column (\w+)', str(error))
     is_text = NO_UTF8 in str(error)
     stamp = re.search(r'timestamp field [^:]*: "([^"]*)"', str(error))
     for name, rerun in reruns.items():
@@ -68,11 +68,15 @@ def _located(reruns: Mapping[str, AttachedRerun], error: BadValueError) -> Hitsd
             continue
         with rerun.file.reading() as connection:
             for table in attaching.STAGED.values():
+                columns = rerun.file.tables.get(table, {})
+                if column and not is_text:
+                    called = column[1] or column[2]
+                    names = {called, schema.physical_name(table, called, columns)}
+                    columns = {name: kind for name, kind in columns.items() if name in names}
                 found = _unreadable_cells(
                     connection,
                     rerun.file.table_name(table),
-                    rerun.file.tables.get(table, {}),
-                    column[1] if column and not is_text else None,
+                    columns,
                     stamp[1] if stamp else None,
                     is_text=is_text,
                 )
@@ -88,7 +92,6 @@ def _unreadable_cells(
     connection: sqlite3.Connection,
     table: str,
     columns: Mapping[str, str],
-    column: str | None,
     stamp: str | None,
     *,
     is_text: bool,
@@ -98,25 +101,24 @@ def _unreadable_cells(
     Parameters
     ----------
     columns : mapping
-        {column: declared type} of the table.
-    column : str or None
-        Look at this one alone.
+        {column: declared type} of those to look at.
     stamp : str or None
         A text in a TIMESTAMP column that the engine could not read.
     is_text : bool
         Look for texts that are no UTF-8, too.
     """
-    for name, declared in columns.items():
+    asked = {
+        name: (_storage_classes(declared), stamp if _is_timestamp(declared) else None)
+        for name, declared in columns.items()
+    }
+    # One pass finds where to look: one for each of a hundred columns takes minutes.
+    for name in suspects(connection, table, asked, is_text=is_text):
         garbled = garbled_text(connection, table, name) if is_text else None
         if garbled:
             where = f"rowid {garbled[0]}: {garbled[1]!r}"
             return f"{table}.{name} holds a text that is {NO_UTF8} ({where})"
-        if column is not None and name != column:
-            continue
-        is_stamp = _is_timestamp(declared)
-        n_cells, examples = offending_cells(
-            connection, table, name, _storage_classes(declared), stamp if is_stamp else None
-        )
+        declared, (allowed, refused) = columns[name], asked[name]
+        n_cells, examples = offending_cells(connection, table, name, allowed, refused)
         if n_cells:
             rows = ", ".join(f"rowid {i}: {value!r}" for i, value in examples)
             cells = "1 cell that is" if n_cells == 1 else f"{n_cells} cells that are"

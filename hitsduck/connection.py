@@ -52,6 +52,12 @@ _RAISED_BY_VIEWS: Mapping[str, type[HitsduckError]] = {
     "left out": LeftOutError,
 }
 _RAISED = re.compile(r"hitsduck (instrument|schema|value|left out): (.*)", re.DOTALL)
+#: How it says that a text is no number, date or the like.
+_NOT_CONVERTED = re.compile(
+    r"Could not convert string '(?P<text>.*)' to (?P<kind>\w+)"
+    r"|invalid (?P<format>\w+) field format: \"(?P<stamp>.*?)\"",
+    re.DOTALL,
+)
 #: Set while columns that a store left out are NULL instead of an error.
 LEFT_OUT_IS_NULL = "hitsduck_left_out_is_null"
 
@@ -225,7 +231,7 @@ class Connection:
         try:
             return self.cursor().execute(sql, parameters)
         except (duckdb.Error, RuntimeError) as error:
-            raise translated(error) from error
+            raise _of_the_query(error, sql, parameters) or translated(error) from error
 
     def use_schema(self, schema: str) -> None:
         """Make `schema` the one that unqualified names mean, for new threads too."""
@@ -297,6 +303,24 @@ def import_ahead() -> None:
     """
     with suppress(ImportError):
         import_module("pandas")
+
+
+def _of_the_query(error: Exception, sql: str, parameters: Parameters) -> QueryError | None:
+    """Return the complaint about a text that the query itself compares with what is no text.
+
+    None where the text is not its own, but some file's.
+    """
+    found = _NOT_CONVERTED.search(str(error))
+    if found is None or not isinstance(error, duckdb.ConversionException):
+        return None
+    text = found["text"] if found["stamp"] is None else found["stamp"]
+    kind = (found["kind"] or found["format"]).upper()
+    values = parameters if isinstance(parameters, Mapping) else {}
+    named = [f"${name}" for name, value in values.items() if value == text]
+    if not named and (not text or quote_text(text) not in sql):
+        return None
+    where = f"{' and '.join(named)} is {text!r}" if named else f"the query has {text!r}"
+    return QueryError(f"{where} where {kind} is wanted")
 
 
 def translated(error: Exception) -> HitsduckError:

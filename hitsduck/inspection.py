@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -780,6 +780,46 @@ def garbled_text(
     return None
 
 
+def suspects(
+    connection: sqlite3.Connection,
+    table: str,
+    columns: Mapping[str, tuple[Sequence[str], str | None]],
+    *,
+    is_text: bool,
+) -> list[str]:
+    """Return the columns in which cells may be found, from one pass over the table.
+
+    Parameters
+    ----------
+    columns : mapping
+        {column: its allowed storage classes, its refused text}, as of `offending_cells`.
+    is_text : bool
+        Columns that hold any text are wanted too, for `garbled_text`.
+    """
+    terms: list[str] = []
+    values: list[str] = []
+    for name, (allowed, refused) in columns.items():
+        condition, bound = _offending(quote_identifier(name), allowed, refused)
+        also = f" or typeof({quote_identifier(name)}) = 'text'" if is_text else ""
+        terms.append(f"max({condition}{also})")
+        values += bound
+    if not terms:
+        return []
+    query = f"select {', '.join(terms)} from {quote_identifier(table)}"
+    found = connection.execute(query, values).fetchone()
+    return [name for name, is_there in zip(columns, found, strict=True) if is_there]
+
+
+def _offending(
+    quoted: str, allowed: Sequence[str], refused: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """Return the condition of `offending_cells` and its values."""
+    condition = f"typeof({quoted}) not in ('null', {', '.join('?' * len(allowed))})"
+    if refused is None:
+        return condition, tuple(allowed)
+    return f"({condition} or {quoted} = ?)", (*allowed, refused)
+
+
 def offending_cells(
     connection: sqlite3.Connection,
     table: str,
@@ -798,9 +838,7 @@ def offending_cells(
         At most five, by rowid.
     """
     name, quoted = quote_identifier(table), quote_identifier(column)
-    marks = ", ".join("?" * len(allowed))
-    condition = f"(typeof({quoted}) not in ('null', {marks}) or {quoted} = ?)"
-    values = (*allowed, refused)
+    condition, values = _offending(quoted, allowed, refused)
     (n_cells,) = connection.execute(
         f"select count(*) from {name} where {condition}", values
     ).fetchone()

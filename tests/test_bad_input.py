@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -101,6 +102,9 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     folder.chmod(0o777)
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder
+    for thread in threading.enumerate():  # a connection that nobody waited for
+        if thread.name.startswith("ThreadPoolExecutor"):
+            thread.join(60)
     left = [path.name for path in folder.iterdir()]
     shutil.rmtree(folder)
     assert left == []
@@ -1022,3 +1026,57 @@ def test_bytes_mtime_and_folder_are_the_same_afterwards(tmp_path: Path, generati
         reruns[name].sources_for_object(1)
         assert snapshot(tmp_path) == before
     assert snapshot(tmp_path) == before
+
+
+# -- a text of the query where a number is wanted ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "values", "said"),
+    [
+        ("visit = $visit", {"visit": "abc"}, "$visit is 'abc' where INT64 is wanted"),
+        ("ra > $low and dec < $b", {"low": "x y", "b": 9.0}, "$low is 'x y' where DOUBLE"),
+        ("visit in ($a, $b)", {"a": "9a", "b": "9a"}, "$a and $b is '9a' where INT64"),
+        ("visit = 'it''s'", {}, 'the query has "it\'s" where INT64 is wanted'),
+        ("night = 'yesterday'", {}, "the query has 'yesterday' where DATE is wanted"),
+        ("night = $night", {"night": "Feb 17"}, "$night is 'Feb 17' where DATE is wanted"),
+    ],
+)
+def test_a_text_of_the_query_is_told_at_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    query: str,
+    values: dict[str, Any],
+    said: str,
+):
+    def look(*_: object, **__: object) -> None:
+        raise AssertionError("no file need be searched")
+
+    path = apdb(tmp_path / "a.db")
+    monkeypatch.setattr("hitsduck.complaints.suspects", look)
+    with hitsduck.open_reruns({"a": path}) as reruns, pytest.raises(QueryError) as error:
+        reruns.sql(f"select count(*) from dia_source where {query}", **values)
+    one_line(error, said)
+
+
+def test_a_cast_of_the_query_is_searched_for_in_its_column_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    looked: list[str] = []
+
+    def look(
+        connection: sqlite3.Connection, table: str, columns: dict[str, Any], *, is_text: bool
+    ) -> list[str]:
+        looked.extend(f"{table}.{name}" for name in columns)
+        return inspection.suspects(connection, table, columns, is_text=is_text)
+
+    path = apdb(tmp_path / "a.db", generation="2020")
+    monkeypatch.setattr("hitsduck.complaints.suspects", look)
+    query = "select sum(cast(band as double)) from dia_source"
+    with (
+        hitsduck.open_reruns({"a": path}) as reruns,
+        pytest.raises(QueryError, match="Could not convert string 'g' to DOUBLE"),
+    ):
+        reruns.sql(query)
+    assert {name.partition(".")[2] for name in looked} == {"filterName"}
+    assert "DiaSource.filterName" in looked

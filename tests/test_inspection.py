@@ -424,3 +424,31 @@ def test_the_path_may_hold_what_means_something_in_a_uri(tmp_path: Path):
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             connection.execute("delete from DiaSource")
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_one_pass_tells_which_columns_have_offending_cells():
+    rows = [(1, 2.5, "a", 1), (2, "x", None, 2), (3, None, b"b", "late")]
+    numbers = ("integer", "real")
+    asked = {
+        "whole": (("integer",), None),
+        "number": (numbers, None),
+        "anything": (("integer", "real", "text", "blob"), None),
+        "stamp": (("integer", "text"), "late"),
+    }
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute('create table "a b" (whole, number, anything, stamp)')
+        assert inspection.suspects(connection, "a b", asked, is_text=True) == []
+        connection.executemany('insert into "a b" values (?, ?, ?, ?)', rows)
+        found = inspection.suspects(connection, "a b", asked, is_text=False)
+        assert found == ["number", "stamp"]
+        assert found == [
+            name
+            for name, (allowed, refused) in asked.items()
+            if inspection.offending_cells(connection, "a b", name, allowed, refused)[0]
+        ]
+        assert inspection.suspects(connection, "a b", asked, is_text=True) == [
+            "number",
+            "anything",
+            "stamp",
+        ]
+        assert inspection.suspects(connection, "a b", {}, is_text=True) == []

@@ -989,7 +989,7 @@ def test_counts_under_a_condition_are_those_of_sqlite(
         ("dia_source.psFlux > 1", "did you mean psfFlux?"),
         ("midPointTai > 1", "did you mean midpointMjdTai?"),
         ("htmId20 = 1", "did you mean pixelId?"),
-        ("ra = 'abc'", "a value of the query or condition cannot be converted"),
+        ("ra = 'abc'", "the query has 'abc' where DOUBLE is wanted"),
         ("random() < 0.5", "random() gives another value each time"),
         ("ra > 1 and 2 * RANDOM() < 1", "hash(diaSourceId) % 10 = 0"),
         ("list_contains([uuid()], band)", "uuid() gives another value each time"),
