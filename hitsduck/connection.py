@@ -52,7 +52,7 @@ _RAISED_BY_VIEWS: Mapping[str, type[HitsduckError]] = {
     "left out": LeftOutError,
 }
 _RAISED = re.compile(r"hitsduck (instrument|schema|value|left out): (.*)", re.DOTALL)
-#: How it says that a text is no number, date or the like.
+#: How DuckDB says that a text is no number, date or the like.
 _NOT_CONVERTED = re.compile(
     r"Could not convert string '(?P<text>.*)' to (?P<kind>\w+)"
     r"|invalid (?P<format>\w+) field format: \"(?P<stamp>.*?)\"",
@@ -319,7 +319,8 @@ def _of_the_query(error: Exception, sql: str, parameters: Parameters) -> QueryEr
     named = [f"${name}" for name, value in values.items() if value == text]
     if not named and (not text or quote_text(text) not in sql):
         return None
-    where = f"{' and '.join(named)} is {text!r}" if named else f"the query has {text!r}"
+    are = "is" if len(named) == 1 else "are"
+    where = f"{' and '.join(named)} {are} {text!r}" if named else f"the query has {text!r}"
     return QueryError(f"{where} where {kind} is wanted")
 
 

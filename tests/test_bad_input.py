@@ -1036,7 +1036,7 @@ def test_bytes_mtime_and_folder_are_the_same_afterwards(tmp_path: Path, generati
     [
         ("visit = $visit", {"visit": "abc"}, "$visit is 'abc' where INT64 is wanted"),
         ("ra > $low and dec < $b", {"low": "x y", "b": 9.0}, "$low is 'x y' where DOUBLE"),
-        ("visit in ($a, $b)", {"a": "9a", "b": "9a"}, "$a and $b is '9a' where INT64"),
+        ("visit in ($a, $b)", {"a": "9a", "b": "9a"}, "$a and $b are '9a' where INT64"),
         ("visit = 'it''s'", {}, 'the query has "it\'s" where INT64 is wanted'),
         ("night = 'yesterday'", {}, "the query has 'yesterday' where DATE is wanted"),
         ("night = $night", {"night": "Feb 17"}, "$night is 'Feb 17' where DATE is wanted"),
