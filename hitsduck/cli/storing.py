@@ -141,8 +141,8 @@ def refresh(file: Path, **options: Any) -> None:
             click.echo(f"{stored.rerun}: {stored.path} is gone; kept as it is", err=True)
     with _told() as progress:
         changed = refresh_workspace(file, progress=progress, **options)
-    aged = [stored.rerun for stored in before if stored.views == "earlier"]
-    done = {"read again": changed, "views computed anew": sorted(set(aged) - set(changed))}
+    aged = [s.rerun for s in before if s.views == "earlier" and s.rerun not in changed]
+    done = {"read again": changed, "views computed anew": aged}
     said = [f"{', '.join(names)} {what}" for what, names in done.items() if names]
     click.echo(f"{file}: {'; '.join(said) or 'nothing changed'}")
 
