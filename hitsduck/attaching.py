@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hitsduck import schema
@@ -20,7 +21,7 @@ from hitsduck.detection import (
 )
 from hitsduck.errors import FlagError, FlagWarning, StaleWarning
 from hitsduck.quoting import quote_identifier, quote_text
-from hitsduck.views import OWN_PREFIX
+from hitsduck.views import OWN_PREFIX, Select
 
 #: The schema of the views over all reruns.
 ALL_RERUNS = "all_reruns"
@@ -174,16 +175,21 @@ def is_validity_closed(file: RerunFile, table: str) -> bool:
     return table == "DiaObject" and "DiaObjectLast" in file.tables
 
 
-def staged_expressions(rerun: AttachedRerun, table: str, *, has_rows: bool) -> dict[str, str]:
+def staged_expressions(
+    rerun: AttachedRerun, table: str, *, has_rows: bool, is_narrow: bool = False
+) -> dict[str, str]:
     """Return {canonical column: SQL over the physical table}.
 
     Parameters
     ----------
     has_rows : bool
         False where the file has no such table: then all are typed NULLs.
+    is_narrow : bool
+        Only `schema.NARROW_COLUMNS`.
     """
-    physical = rerun.file.tables.get(table, {})
-    expressions = schema.projection(table, physical if has_rows else {})
+    physical = rerun.file.tables.get(table, {}) if has_rows else {}
+    kept = schema.NARROW_COLUMNS.get(table) if is_narrow else None
+    expressions = schema.projection(table, physical, kept)
     if has_rows and is_validity_closed(rerun.file, table):
         expressions["validityEndMjdTai"] = _closed_validity(expressions)
     return expressions
@@ -240,15 +246,14 @@ def staged_sql(
         To read a column that a store left out is an error, not NULL.
     """
     physical = rerun.file.tables.get(table, {})
-    expressions = staged_expressions(rerun, table, has_rows=relation is not None)
+    expressions = staged_expressions(
+        rerun, table, has_rows=relation is not None, is_narrow=is_narrow
+    )
     if refuses_left_out and not is_narrow and table in _KEYS:  # the narrow ones are always stored
         for name in _left_out(rerun.file, table):
             expressions[name] = _refused(rerun, table, name, expressions[name])
-    kept = schema.NARROW_COLUMNS.get(table) if is_narrow else None
     terms = [
-        f"{expression} as {quote_identifier(name)}"
-        for name, expression in expressions.items()
-        if kept is None or name in kept
+        f"{expression} as {quote_identifier(name)}" for name, expression in expressions.items()
     ]
     terms.append(f"{quote_text(rerun.name)} as rerun")
     if table == "DiaSource":
@@ -291,8 +296,8 @@ def staged_within_visits(rerun: AttachedRerun, visits: tuple[int, int]) -> str:
     return staged_sql(rerun, "DiaSource", within_visits, refuses_left_out=True)
 
 
-def staged_views(rerun: AttachedRerun, *, is_narrow: bool = False) -> dict[str, str]:
-    """Return {staged view: its SELECT} over the attached tables of one rerun.
+def staged_views(rerun: AttachedRerun, *, is_narrow: bool = False) -> dict[str, Select]:
+    """Return {staged view: what returns its SELECT} over the attached tables of one rerun.
 
     Parameters
     ----------
@@ -300,7 +305,8 @@ def staged_views(rerun: AttachedRerun, *, is_narrow: bool = False) -> dict[str, 
         Only the columns `schema.NARROW_COLUMNS`.
     """
     return {
-        view: staged_sql(
+        view: partial(
+            staged_sql,
             rerun,
             table,
             rerun.physical(table) if table in rerun.file.tables else None,

@@ -133,8 +133,7 @@ def _result_types(view: str, table: str, rerun: AttachedRerun) -> dict[str, str]
     canonical = {column.name: column.type for column in schema.columns(table)}
     for name in views.documented_columns(views.view_named(view)):
         if name == "good_definition_bits":
-            highest = max(map(schema.flag_number, rerun.bad_flags))
-            types[name] = "INTEGER" if highest < _BEYOND_INTEGER else "BIGINT"
+            types[name] = schema.good_definition_type(rerun.bad_flags)
         else:
             kind = canonical.get(name) or _COMPUTED[name]
             types[name] = "DOUBLE" if kind == "FLOAT" else kind

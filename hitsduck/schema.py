@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -131,8 +130,7 @@ class Column(NamedTuple):
     description: str
 
 
-@dataclass(frozen=True)
-class _OlderName:
+class _OlderName(NamedTuple):
     name: str
     conversion: str
     timescale: str
@@ -251,7 +249,13 @@ def physical_name(table: str, canonical: str, physical: Mapping[str, str]) -> st
     return None
 
 
-def projection(table: str, physical: Mapping[str, str], *, casts: bool = True) -> dict[str, str]:
+def projection(
+    table: str,
+    physical: Mapping[str, str],
+    kept: Iterable[str] | None = None,
+    *,
+    casts: bool = True,
+) -> dict[str, str]:
     """Return {canonical column: SQL expression over the physical table}.
 
     Parameters
@@ -260,6 +264,8 @@ def projection(table: str, physical: Mapping[str, str], *, casts: bool = True) -
         ``DiaSource``, ``DiaObject`` and so on.
     physical : mapping of str to str
         The file's columns and their declared types.
+    kept : iterable of str, optional
+        The canonical columns that are wanted; all without.
     casts : bool
         False leaves cells as they are stored, which SQLite takes too: for it a cell has
         a type and a column has none.
@@ -267,18 +273,26 @@ def projection(table: str, physical: Mapping[str, str], *, casts: bool = True) -
     Returns
     -------
     dict
-        Every canonical column, in order; what the file lacks is a typed NULL.
+        Canonical columns, in order; what the file lacks is a typed NULL.
     """
-    return dict(_projection(table, tuple(physical.items()), casts))
+    wanted = None if kept is None else frozenset(kept)
+    return dict(_projection(table, tuple(physical.items()), wanted, casts))
 
 
 @lru_cache(maxsize=64)
-def _projection(table: str, stored: tuple[tuple[str, str], ...], casts: bool) -> dict[str, str]:
+def _projection(
+    table: str,
+    stored: tuple[tuple[str, str], ...],
+    wanted: frozenset[str] | None,
+    casts: bool,
+) -> dict[str, str]:
     physical = dict(stored)
     era = packed_era(physical)
     bits = flag_bits(era) if era is not None and table == "DiaSource" else {}
     expressions = {}
     for column in columns(table):
+        if wanted is not None and column.name not in wanted:
+            continue
         found = _source(column, physical)
         if found is not None:
             name, older = found
@@ -324,13 +338,33 @@ def good_definition_bits(
     Each flag of `flags` that the file holds stands at its `flag_number`; NULL as
     soon as one of them is NULL. No other flag column is read. `casts` is that of `projection`.
     """
-    expressions = projection("DiaSource", physical, casts=casts)
-    terms = [
+    if not flags:
+        return "cast(0 as bigint)"
+    era = packed_era(physical)
+    if era is not None:
+        masks = flag_bits(era)
+        bits = " | ".join(_moved_bit(masks[flag], flag_number(flag)) for flag in flags)
+        return f"cast({bits} as {good_definition_type(flags)})" if casts else bits
+    expressions = projection("DiaSource", physical, flags, casts=casts)
+    return " | ".join(
         f"(case when {expressions[flag]} then {flag_number(flag):d} "
         f"when not {expressions[flag]} then 0 end)"
         for flag in flags
-    ]
-    return " | ".join(terms) if terms else "cast(0 as bigint)"
+    )
+
+
+def good_definition_type(flags: Sequence[str]) -> str:
+    """Return the DuckDB type of ``good_definition_bits``: that of its highest number."""
+    return "INTEGER" if max(map(flag_number, flags)) < 1 << 31 else "BIGINT"
+
+
+def _moved_bit(mask: int, number: int) -> str:
+    """Return the SQL that moves one bit of packed flags to where `number` has it.
+
+    Cheaper than a case for each flag, which every row of every scan would pay.
+    """
+    places = number.bit_length() - mask.bit_length()
+    return f"((flags & {mask:d}) {'<<' if places >= 0 else '>>'} {abs(places):d})"
 
 
 def check_required(tables: Mapping[str, Mapping[str, str]], *, where: str) -> None:

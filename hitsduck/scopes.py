@@ -117,7 +117,7 @@ class Scopes:
         self._connection.execute(f"create schema if not exists {quote_identifier(schema_name)}")
         return ViewMaker(self._connection, schema_name, given)
 
-    def _maker_of(self, name: str, schema_name: str, given: Mapping[str, str]) -> ViewMaker:
+    def _maker_of(self, name: str, schema_name: str, given: Mapping[str, Select]) -> ViewMaker:
         """Return what makes the views of a schema of one rerun, over its definitions."""
         return self._maker(schema_name, {**given, **self._definitions.given(name)})
 
@@ -172,7 +172,7 @@ class Scopes:
 
         A view that passes none through is the same over them.
         """
-        return view in views.narrow_names() and (is_narrow or views.view_named(view).is_closed)
+        return views.can_be_narrow(view) and (is_narrow or views.view_named(view).is_closed)
 
     def _narrow(self, name: str) -> tuple[str, ViewMaker]:
         """Return the schema of one rerun's views over few columns."""

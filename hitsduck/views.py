@@ -91,23 +91,35 @@ def _parse(path: Path, layer: str) -> View:
 
 
 @cache
-def views() -> tuple[View, ...]:
-    """Return every view, each after the views that it reads."""
-    found = {
-        path.stem: _parse(path, layer)
+def _files() -> dict[str, tuple[Path, str]]:
+    """Return file and layer of every view, lowest layer first."""
+    return {
+        path.stem: (path, layer)
         for layer in LAYERS
         for path in sorted((sql_folder() / layer).glob("*.sql"))
     }
+
+
+@cache
+def view_named(name: str) -> View:
+    """Return the view of this name, which must exist; no other file is read."""
+    return _parse(*_files()[name])
+
+
+@cache
+def views() -> tuple[View, ...]:
+    """Return every view, each after the views that it reads."""
     ordered: dict[str, View] = {}
 
-    def place(view: View) -> None:
-        for name in view.inputs:
-            if name in found and name not in ordered:
-                place(found[name])
-        ordered.setdefault(view.name, view)
+    def place(name: str) -> None:
+        view = view_named(name)
+        for needed in view.inputs:
+            if needed in _files() and needed not in ordered:
+                place(needed)
+        ordered.setdefault(name, view)
 
-    for view in found.values():
-        place(view)
+    for name in _files():
+        place(name)
     return tuple(ordered.values())
 
 
@@ -145,16 +157,23 @@ def documented_columns(view: View, *, is_narrow: bool = False) -> list[str]:
 
 @cache
 def narrow_names() -> frozenset[str]:
-    """Return the views that can stand over `schema.NARROW_COLUMNS`: all but those of flags.
+    """Return the views that can stand over `schema.NARROW_COLUMNS`."""
+    return frozenset(name for name in view_names() if can_be_narrow(name))
 
-    A view that asks for columns by a pattern, ``columns('...')``, or one that reads it,
-    would find none of them.
+
+@cache
+def can_be_narrow(name: str) -> bool:
+    """Return whether `name` is a view that can stand over `schema.NARROW_COLUMNS`.
+
+    All but those of flags can: a view that asks for columns by a pattern, ``columns('...')``,
+    or one that reads it, would find none of them.
     """
-    wide: set[str] = set()
-    for view in views():
-        if "columns('" in view.body or wide & set(view.inputs):
-            wide.add(view.name)
-    return frozenset(view_names()) - wide
+    if name not in _files():
+        return False
+    view = view_named(name)
+    return "columns('" not in view.body and all(
+        can_be_narrow(needed) for needed in view.inputs if needed in _files()
+    )
 
 
 def macros() -> list[str]:
@@ -208,7 +227,7 @@ class ViewMaker:
             )
 
     def _needed(self, view: View) -> list[str]:
-        return [name for name in view.inputs if name in self._given or name in view_names()]
+        return [name for name in view.inputs if name in self._given or name in _files()]
 
     def _full(self, name: str) -> str:
         return f"{quote_identifier(self._schema)}.{quote_identifier(name)}"
@@ -229,7 +248,7 @@ class ViewMaker:
                 self._ensure(needed)
             self._connection.execute(f"create or replace view {full} as {view.body}")
         # Nobody looks through the schemas that are ours alone.
-        if name in view_names() and not self._schema.startswith(OWN_PREFIX):
+        if name in _files() and not self._schema.startswith(OWN_PREFIX):
             view = view_named(name)
             comment = f"{view.purpose} Grain: {view.grain}."
             self._connection.execute(f"comment on view {full} is {quote_text(comment)}")
@@ -240,11 +259,6 @@ class ViewMaker:
 def view_names() -> tuple[str, ...]:
     """Return the names of the views, lowest layer first."""
     return tuple(view.name for view in views())
-
-
-def view_named(name: str) -> View:
-    """Return the view of this name, which must exist."""
-    return next(view for view in views() if view.name == name)
 
 
 def within_one(body: str, inputs: Mapping[str, str]) -> str:

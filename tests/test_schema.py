@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pytest
 from apdb_files import GENERATIONS, PACKED_GENERATIONS, make_apdb
 
@@ -353,6 +354,27 @@ def test_the_definition_of_good_reads_no_other_flag():
     physical = layout("10.0.0", "DiaSource")
     sql = schema.good_definition_bits(physical, ["pixelFlags_bad", "pixelFlags_edge"])
     assert set(re.findall(r'"(\w+)"', sql)) == {"pixelFlags_bad", "pixelFlags_edge"}
+
+
+@pytest.mark.parametrize("generation", sorted(PACKED_GENERATIONS))
+@pytest.mark.parametrize("engine", ["duckdb", "sqlite"])
+def test_each_packed_flag_of_a_good_definition_gets_its_own_bit(generation: str, engine: str):
+    physical = layout(generation, "DiaSource")
+    era = "2019" if "decl" in physical or "filterName" in physical else "2023"
+    bits = {row["flag"]: int(row["bit"]) for row in rows("flag_bits.csv") if row["era"] == era}
+    assert set(schema.flags_in_file(physical)) == set(bits)
+    sql = schema.good_definition_bits(physical, list(bits), casts=engine == "duckdb")
+    # One row for each bit of a BIGINT that can be set, one with all that are flags, and NULL.
+    packed = [1 << bit for bit in range(63)] + [sum(1 << bit for bit in bits.values()), None]
+    listed = ", ".join(
+        f"({number}, {'null' if v is None else v})" for number, v in enumerate(packed)
+    )
+    query = f"with t (number, flags) as (values {listed}) select {sql} from t order by number"
+    with closing(duckdb.connect() if engine == "duckdb" else sqlite3.connect(":memory:")) as asked:
+        found = [row[0] for row in asked.execute(query).fetchall()]
+    numbers = {bit: schema.flag_number(flag) for flag, bit in bits.items()}
+    assert found[:63] == [numbers.get(bit, 0) for bit in range(63)]
+    assert found[63:] == [sum(numbers.values()), None]
 
 
 # -- required columns ----------------------------------------------------------
