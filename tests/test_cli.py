@@ -542,6 +542,21 @@ def test_a_wrong_call_is_status_2(hitsduck, arguments):
     assert "Usage:" in err
 
 
+@pytest.mark.parametrize("named", ["{apdb}", "A={apdb}"])
+def test_a_query_before_its_reruns_is_told_to_come_last(hitsduck, apdb, named):
+    status, out, err = hitsduck("sql", "select 1 as one", named.format(apdb=apdb))
+    assert (status, out) == (2, "")
+    assert f"the QUERY comes last, after the reruns; {named.format(apdb=apdb)} is a path" in err
+
+
+def test_a_query_may_be_called_like_a_file(hitsduck, apdb, tmp_path, monkeypatch):
+    (tmp_path / "from good_dia_source").touch()
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = hitsduck("sql", apdb, "from good_dia_source", "--json")
+    assert status == 0
+    assert json.loads(out)
+
+
 def test_a_path_that_exists_is_never_split_at_its_equals_sign(hitsduck, tmp_path):
     folder = tmp_path / "seed=7"
     folder.mkdir()

@@ -12,6 +12,7 @@ from hitsduck.cli.app import cli
 from hitsduck.cli.options import (
     busy,
     json_option,
+    names_a_file,
     opened_reruns,
     opening_options,
     reruns_argument,
@@ -212,6 +213,8 @@ def sql(
     """Ask one SELECT over the views of the reruns (dia_source, good_dia_object ...)."""
     if len(arguments) < 2:
         raise click.UsageError('give at least one RERUN and the "QUERY"')
+    if names_a_file(arguments[-1]) and not names_a_file(arguments[0]):
+        raise click.UsageError(f"the QUERY comes last, after the reruns; {arguments[-1]} is a path")
     if form is None:
         suffix = output.suffix.lower().lstrip(".") if output is not None else ""
         form = suffix if suffix in SQL_FORMS else "table"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -94,6 +95,12 @@ def named_reruns(argument: str) -> list[tuple[str, PathLike]]:
     if not path:
         raise RerunNotFoundError(f"{argument}: the path is empty; give NAME=PATH or PATH")
     return [(name, path)]
+
+
+def names_a_file(argument: str) -> bool:
+    """Return whether an argument names what is there: PATH, NAME=PATH or WORKSPACE:RERUN."""
+    paths = (argument, argument.partition("=")[2], argument.rpartition(":")[0])
+    return any(path and os.path.exists(path) for path in paths)
 
 
 @contextmanager
