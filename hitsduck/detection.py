@@ -23,6 +23,8 @@ POSSIBLE_SEEING_ARCSEC = (0.4, 2.5)
 #: Of two possible units the one with the seeing nearer to this is taken: right for every
 #: camera from 0.54 to 2.04 arcsec. DECam's pixels of 0.26 arcsec leave no wider range.
 TYPICAL_SEEING_ARCSEC = 1.05
+#: What a cell of a moment is; made once, not for each cell.
+_NUMBER = float | int
 
 
 @dataclass(frozen=True)
@@ -243,8 +245,8 @@ def detect_moments(
     if "ixxPSF" not in names:
         return Moments(stated, "stated" if stated else "no values", "none")
     rows, _ = file.sample(connection, "DiaSource", names)
-    numbers = (row for row in rows if all(isinstance(v, float | int) for v in row))
-    ixx = [float(row[0]) for row in rows if isinstance(row[0], float | int) and row[0] > 0]
+    numbers = (row for row in rows if all(isinstance(value, _NUMBER) for value in row))
+    ixx = [float(row[0]) for row in rows if isinstance(row[0], _NUMBER) and row[0] > 0]
     psf_moments = "none" if not ixx else "ixx only"
     if ixx and len(names) == 3 and any(row[1] != row[2] for row in numbers):
         psf_moments = "ixx and iyy"
