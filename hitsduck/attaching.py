@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, Unpack
 
-from hitsduck import schema
+from hitsduck import schema, views
 from hitsduck.cameras import Camera
 from hitsduck.columnar import ColumnarRerun, Door, Look, RerunFile
-from hitsduck.connection import LEFT_OUT_IS_NULL
+from hitsduck.connection import LEFT_OUT_IS_NULL, Connection, Settings, Tracer
 from hitsduck.detection import (
     Instrument,
     Moments,
@@ -32,6 +32,8 @@ STAGED = {
     "staged_dia_forced_source": "DiaForcedSource",
     "staged_processing_summary": "DetectorVisitProcessingSummary",
 }
+#: The views of all sources: what stands for one of them stands for each.
+VIEWS_OF_SOURCES = ("judged_dia_source", "dia_source")
 
 #: Of the tables that may be stored in part, a column that no row lacks.
 _KEYS = {"DiaSource": "diaSourceId", "DiaObject": "diaObjectId"}
@@ -50,7 +52,8 @@ class AttachedRerun:
         Of the rerun, in the order of opening.
     file : ApdbFile or ColumnarRerun
     instrument : Instrument
-    moments : Moments
+    look_at_moments : callable
+        Tells the unit of the moments, out of some rows: `moments` for everybody else.
     flag_set : str
     bad_flags : tuple of str
         Flags of the good definition that this file holds.
@@ -63,10 +66,15 @@ class AttachedRerun:
     number: int
     file: RerunFile
     instrument: Instrument
-    moments: Moments
+    look_at_moments: Callable[[], Moments]
     flag_set: str
     bad_flags: tuple[str, ...]
     skipped_flags: tuple[str, ...]
+
+    @property
+    def moments(self) -> Moments:
+        """The unit of the moments; an APDB is looked into when somebody first asks for it."""
+        return self.look_at_moments()
 
     @property
     def flag_encoding(self) -> str:
@@ -86,6 +94,20 @@ class AttachedRerun:
     def physical(self, table: str) -> str:
         """Return the attached table's full name as SQL, e.g. for sqlite's own tools."""
         return self.file.relation(table, self.catalog)
+
+
+def connect(tracer: Tracer | None = None, **settings: Unpack[Settings]) -> Connection:
+    """Return a connection that has what every view may need; its schema is `ALL_RERUNS`."""
+    connection = Connection(**settings, tracer=tracer)
+    try:
+        for statement in views.macros():
+            connection.execute(statement)
+        connection.execute(f"create schema {ALL_RERUNS}")
+        connection.use_schema(ALL_RERUNS)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def attach(door: Door, rerun: AttachedRerun) -> None:
@@ -150,13 +172,22 @@ def examine(
     catalog = f"{OWN_PREFIX}apdb_{number}"
     if isinstance(file, ColumnarRerun):
         catalog = file.attach(door) or catalog
-        looking: AbstractContextManager[Any] = nullcontext(Look(door.connection, catalog))
+        looking: Callable[[], AbstractContextManager[Any]] = partial(
+            nullcontext, Look(door.connection, catalog)
+        )
     else:
-        looking = file.reading()
-    with looking as opened:
+        looking = file.reading
+    with looking() as opened:
         found = detect_instrument(file, opened, rerun=name, stated=instrument)
-        unit = detect_moments(file, opened, candidates=found.candidates, stated=moments)
-    return AttachedRerun(name, catalog, number, file, found, unit, flag_set, kept, skipped)
+
+    @cache
+    def look_at_moments() -> Moments:
+        with looking() as opened:
+            return detect_moments(file, opened, candidates=found.candidates, stated=moments)
+
+    return AttachedRerun(
+        name, catalog, number, file, found, look_at_moments, flag_set, kept, skipped
+    )
 
 
 def _closed_validity(expressions: Mapping[str, str]) -> str:
@@ -266,6 +297,17 @@ def staged_sql(
         if relation
         else (f"select\n    {selected}\nwhere false")
     )
+
+
+def views_of_sources(select: Select) -> dict[str, Select]:
+    """Return what gives the views of sources where one SELECT stands for all of them.
+
+    Parameters
+    ----------
+    select : str or callable
+        Over sources with the columns of ``dia_source``.
+    """
+    return dict.fromkeys(VIEWS_OF_SOURCES, select)
 
 
 def staged_within_visits(rerun: AttachedRerun, visits: tuple[int, int]) -> str:

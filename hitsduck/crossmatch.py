@@ -399,7 +399,8 @@ def _image_parts(
             slots, others = np.arange(*left_edges), np.arange(*right_edges)
             yield slots, slots.size, others, others.size
 
-    return sort_with_order(left_image)[1], sort_with_order(right_image)[1], parts()
+    orders = [sort_with_order(image.copy())[1] for image in (left_image, right_image)]
+    return orders[0], orders[1], parts()
 
 
 def _are_comparable(one: pl.DataType, other: pl.DataType) -> bool:

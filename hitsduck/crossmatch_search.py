@@ -9,7 +9,8 @@ of a place are a slice of its zone, and one of the next zone where that is near.
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ Each = Callable[..., Iterable[Any]]
 Pairs = tuple[Indices, Indices, Floats]
 
 # Rows, or pairs, that are worked on in one go: their arrays stay in a processor's cache.
-_BLOCK = 1 << 13
+_BLOCK = 1 << 14
 # More candidates than these, and the nearest are first sought within a smaller radius.
 _FREE_CANDIDATES = 1 << 20
 _CANDIDATES_PER_PLACE = 32
@@ -32,6 +33,7 @@ _CANDIDATES_PER_PLACE = 32
 _ZONE_RADII = 6
 _STEPS_PER_RADIUS = 8
 _NONE = -1
+_ONE = np.int64(1)
 _NOTHING: Indices = np.zeros(0, dtype=np.int64)
 
 
@@ -71,9 +73,14 @@ class Catalog:
 
     def axes_and_image(self, slots: Indices) -> tuple[Floats, Indices | None]:
         """Give the coordinates and image numbers of some rows."""
-        rows = self.order[slots]
-        axes = [self.to_axes(self.first[rows[b]], self.second[rows[b]]) for b in _blocks(rows)]
-        return np.hstack(axes), None if self.image is None else self.image[rows]
+        axes = np.empty((0, slots.size))
+        for block in _blocks(slots):
+            rows = self.order[slots[block]]
+            some = self.to_axes(self.first[rows], self.second[rows])
+            if not axes.size:
+                axes = np.empty((some.shape[0], slots.size))
+            axes[:, block] = some
+        return axes, None if self.image is None else self.image[self.order[slots]]
 
     def frame_rows(self, slots: Indices) -> Indices:
         """Give the row numbers in the frame of some rows."""
@@ -191,11 +198,19 @@ class _Grid:
             keys[block] = key + self.window
         return keys
 
-    def windows(self, query_v: Floats, query_key: Indices, target_key: Indices) -> "_Windows":
-        """Find, for each query, the targets that may be within reach; all sorted by key."""
+    def windows(
+        self, query_v: Floats, query_key: Indices, target_key: Indices, blocks: list[slice]
+    ) -> list[tuple[Indices, Indices, Indices]]:
+        """Find, for some blocks of queries, the targets within reach; all sorted by key.
+
+        Returns
+        -------
+        list of tuple
+            Pieces of `_Windows`.
+        """
         margin = self.reach / self.height + 1e-6
-        queries, starts, counts = [], [], []
-        for block in _blocks(query_key):
+        found = []
+        for block in blocks:
             key = query_key[block]
             level = (query_v[block] - self.low_v) * (1.0 / self.height) % 1.0
             above, below = np.flatnonzero(level > 1.0 - margin), np.flatnonzero(level < margin)
@@ -210,21 +225,66 @@ class _Grid:
                     near = target_key[first:last]  # a search in few is faster
                     start = np.searchsorted(near, zone_key - self.window, side="left")
                     end = np.searchsorted(near, zone_key + self.window, side="right")
-                    queries.append(which + block.start)
-                    starts.append(start + first)
-                    counts.append(end - start)
-        return _Windows(np.concatenate(queries), np.concatenate(starts), np.concatenate(counts))
+                    found.append((which + block.start, start + first, end - start))
+        return found
 
 
 @dataclass(frozen=True)
 class _Windows:
-    """Slices of sorted targets to look at, each for one of sorted queries."""
+    """Slices of sorted targets to look at, each for one of sorted queries.
 
-    query: Indices
-    start: Indices
-    count: Indices
+    Attributes
+    ----------
+    pieces
+        (query, where its slice starts, how many targets it has), shape (n,) each.
+    query_order, target_order
+        Places of the sorted ones; None where they are sorted already.
+    """
+
+    pieces: list[tuple[Indices, Indices, Indices]]
     query_order: Indices | None = None
     target_order: Indices | None = None
+
+    def n_candidates(self) -> int:
+        """Count the targets in all slices."""
+        return sum(int(count.sum()) for _, _, count in self.pieces)
+
+    def candidates(self) -> Iterator[tuple[Indices, Indices]]:
+        """Yield queries and targets to be looked at, as many as are worked on in one go."""
+        for query, start, count in self.pieces:
+            ends = np.cumsum(count)
+            first, done = 0, 0
+            while first < ends.size and done < ends[-1]:
+                last = max(int(np.searchsorted(ends, done + _BLOCK, side="right")), first + 1)
+                some = count[first:last]
+                shift = start[first:last] - (ends[first:last] - some - done)
+                targets = np.repeat(shift, some) + np.arange(int(ends[last - 1]) - done)
+                queries = np.repeat(query[first:last], some)
+                if self.query_order is not None and self.target_order is not None:
+                    queries, targets = self.query_order[queries], self.target_order[targets]
+                yield queries, targets
+                first, done = last, int(ends[last - 1])
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Which slots share a place.
+
+    Attributes
+    ----------
+    place, number
+        Place of each slot, and its number there, shape (slots,).
+    member
+        Slots in the order of (place, number), shape (slots,).
+    start, n_rows
+        Where each place begins in `member`, and how many it has, shape (places,).
+    """
+
+    place: Indices
+    number: Indices
+    member: Indices
+    start: Indices
+    n_rows: Indices
 
 
 class _Places:
@@ -236,17 +296,31 @@ class _Places:
         self.catalog, self.slots = catalog, slots[self.order]
         self.axes = points.axes.take(self.order, axis=1)
         self.image = None if points.image is None else points.image[self.order]
-        # Place of each slot and its number there; slots in the order of (place, number).
-        self.place = self.member = self.start = np.arange(slots.size)
-        self.number, self.n_rows = np.zeros_like(slots), np.ones_like(slots)
         is_same = np.append(key[1:] == key[:-1], False)
-        self.is_shared = bool(is_same.any())
-        self.key = None if self.is_shared else key
-        if self.is_shared:
+        self.shared: _Shared | None = None
+        self.key = key
+        if is_same.any():
             is_same[1:] |= is_same[:-1]
-            self._share(np.flatnonzero(is_same))
+            self.shared = self._share(np.flatnonzero(is_same))
 
-    def _share(self, crowded: Indices) -> None:
+    @property
+    def size(self) -> int:
+        """How many places there are."""
+        return len(self.axes[0])
+
+    def n_rows(self, place: Indices) -> Indices:
+        """Give the number of rows at some places."""
+        if self.shared is None:
+            return np.broadcast_to(_ONE, place.shape)
+        return self.shared.n_rows[place]
+
+    def rows(self, place: Indices, number: Indices | int = 0) -> Indices:
+        """Give slots: those of some numbers at some places."""
+        if self.shared is not None:
+            place = self.shared.member[self.shared.start[place] + number]
+        return self.slots[place]
+
+    def _share(self, crowded: Indices) -> "_Shared":
         """Give slots at the same position one place; `crowded` are those to look at."""
         slots = self.slots[crowded]
         fields = self.axes.take(crowded, axis=1)
@@ -258,32 +332,24 @@ class _Places:
         is_new[1 : order.size] = (np.diff(fields[:, order]) != 0).any(axis=0)
         is_alone = np.ones(self.slots.size, dtype=np.bool_)
         is_alone[crowded] = False
-        self.member = np.concatenate([crowded[order], np.flatnonzero(is_alone)])
-        self.start = np.flatnonzero(is_new)
-        self.n_rows = np.diff(self.start, append=self.slots.size)
-        place = np.cumsum(is_new) - 1
-        self.place, self.number = np.empty_like(place), np.empty_like(place)
-        self.place[self.member] = place
-        self.number[self.member] = np.arange(place.size) - self.start[place]
-        first = self.member[self.start]
+        member = np.concatenate([crowded[order], np.flatnonzero(is_alone)])
+        start = np.flatnonzero(is_new)
+        places = np.cumsum(is_new) - 1
+        place, number = np.empty_like(places), np.empty_like(places)
+        place[member] = places
+        number[member] = np.arange(places.size) - start[places]
+        first = member[start]
         self.axes = self.axes.take(first, axis=1)
         self.image = None if self.image is None else self.image[first]
+        return _Shared(place, number, member, start, np.diff(start, append=self.slots.size))
 
 
 def _pairs_within(
     query: _Points, target: _Points, windows: _Windows, limit2: float, above2: float = -1.0
 ) -> Iterator[Pairs]:
     """Yield (queries, targets, squared distances) with above2 < distance2 <= limit2."""
-    ends = np.cumsum(windows.count)
-    first, done = 0, 0
-    while first < ends.size and done < ends[-1]:
-        last = max(int(np.searchsorted(ends, done + _BLOCK, side="right")), first + 1)
-        count = windows.count[first:last]
-        shift = windows.start[first:last] - (ends[first:last] - count - done)
-        targets = np.repeat(shift, count) + np.arange(int(ends[last - 1]) - done)
-        queries = np.repeat(windows.query[first:last], count)
-        if windows.query_order is not None and windows.target_order is not None:
-            queries, targets = windows.query_order[queries], windows.target_order[targets]
+    # One after the other: two threads that take turns at such short work gain nothing.
+    for queries, targets in windows.candidates():
         distance2 = np.zeros(queries.size)
         for from_axis, to_axis in zip(query.axes, target.axes, strict=True):
             difference = from_axis[queries]
@@ -292,41 +358,46 @@ def _pairs_within(
             distance2 += difference
         near = np.flatnonzero((distance2 <= limit2) & (distance2 > above2))
         yield queries[near], targets[near], distance2[near]
-        first, done = last, int(ends[last - 1])
+
+
+def _where(is_kept: NDArray[np.bool_], pairs: Pairs) -> Pairs:
+    """Give some of the pairs, without a copy where it is all of them."""
+    if is_kept.all():
+        return pairs
+    kept = np.flatnonzero(is_kept)
+    mine, theirs, distance2 = pairs
+    return mine[kept], theirs[kept], distance2[kept]
 
 
 class _Search:
     """What is known so far about the neighbours of one side's places."""
 
     def __init__(self, places: _Places, others: _Places) -> None:
-        n_places = places.n_rows.size
         self.places, self.others = places, others
-        self.distance2 = np.full(n_places, np.inf)
-        self.n_near = np.zeros(n_places, dtype=np.int64)
-        self.found: list[Pairs] = [(_NOTHING, _NOTHING, np.zeros(0))]
+        self.distance2 = np.full(places.size, np.inf)
+        self.n_near = np.zeros(places.size, dtype=np.int64)
+        self.found: list[Pairs] = []
 
     def add(self, mine: Indices, theirs: Indices, distance2: Floats) -> None:
         """Count new pairs, and keep those that may be the nearest."""
         np.minimum.at(self.distance2, mine, distance2)
-        np.add.at(self.n_near, mine, self.others.n_rows[theirs])
-        keep = np.flatnonzero(distance2 <= self.distance2[mine])
-        self.found.append((mine[keep], theirs[keep], distance2[keep]))
+        np.add.at(self.n_near, mine, self.others.n_rows(theirs))
+        self.found.append(_where(distance2 <= self.distance2[mine], (mine, theirs, distance2)))
 
     def partner(self) -> Indices:
         """Give the nearest place of each place: by distance, lowest id, then position."""
-        mine, theirs, distance2 = (
-            np.concatenate(column) for column in zip(*self.found, strict=True)
-        )
-        nearest = np.flatnonzero(distance2 == self.distance2[mine])
-        mine, theirs = mine[nearest], theirs[nearest]
         partner = np.full(self.n_near.size, _NONE)
-        partner[mine] = theirs
+        # Piece by piece: all of them in one array would be memory that is touched once.
+        nearest = [_where(pairs[2] == self.distance2[pairs[0]], pairs) for pairs in self.found]
+        for mine, theirs, _ in nearest:
+            partner[mine] = theirs
         # Where another one is equally near, the last one to be written is not the answer.
-        tied = mine[np.flatnonzero(partner[mine] != theirs)]
-        if tied.size:
-            again = np.flatnonzero(np.isin(mine, tied))
+        tied = [mine[np.flatnonzero(partner[mine] != theirs)] for mine, theirs, _ in nearest]
+        if any(piece.size for piece in tied):
+            mine, theirs, _ = (np.concatenate(column) for column in zip(*nearest, strict=True))
+            again = np.flatnonzero(np.isin(mine, np.concatenate(tied)))
             mine, theirs, others = mine[again], theirs[again], self.others
-            ids = others.catalog.id_ranks(others.slots[others.member[others.start[theirs]]])
+            ids = others.catalog.id_ranks(others.rows(theirs))
             order = np.lexsort((*others.axes[::-1, theirs], ids, mine))
             mine, theirs = mine[order], theirs[order]
             is_first = np.append(True, mine[1:] != mine[:-1])
@@ -337,14 +408,15 @@ class _Search:
         """Turn places into rows: the k-th row of a place goes with the k-th of the other."""
         places, others = self.places, self.others
         partner, distance2, has_others = self.partner(), self.distance2, self.n_near > 1
-        if places.is_shared:
-            place = places.place
+        number: Indices | int = 0
+        if places.shared is not None:
+            place = places.shared.place
             partner, distance2, has_others = partner[place], distance2[place], has_others[place]
+            number = places.shared.number
         unmatched = np.flatnonzero(partner == _NONE)
-        if others.is_shared:
-            number = np.where(places.number < others.n_rows[partner], places.number, 0)
-            partner = others.member[others.start[partner] + number]
-        partner = others.slots[partner]
+        if others.shared is not None:
+            number = np.where(number < others.n_rows(partner), number, 0)
+        partner = others.rows(partner, number)
         partner[unmatched] = _NONE
         slots = places.slots
         if n_own < slots.size:
@@ -381,26 +453,18 @@ class _OpenPart:
 
     def windows(self) -> _Windows:
         """Find the windows of all left places for the whole reach."""
-        if self.left.key is None or self.right.key is None:
+        if self.left.shared is not None or self.right.shared is not None:
             return self._windows(*self.points, self.grid)
         return self._windows_of_sorted(self.points[0].v, self.left.key, self.right.key)
 
     def _windows_of_sorted(
         self, query_v: Floats, query_key: Indices, target_key: Indices
     ) -> _Windows:
-        middle = query_key.size // 2
-        if middle < _BLOCK:
-            return self.grid.windows(query_v, query_key, target_key)
-
-        def of(half: slice) -> _Windows:
-            return self.grid.windows(query_v[half], query_key[half], target_key)
-
-        first, second = self.each(of, (slice(middle), slice(middle, None)))
-        return _Windows(
-            np.concatenate([first.query, second.query + middle]),
-            np.concatenate([first.start, second.start]),
-            np.concatenate([first.count, second.count]),
-        )
+        blocks = _blocks(query_key)
+        middle = (len(blocks) + 1) // 2
+        halves = blocks[:middle], blocks[middle:]
+        find = partial(self.grid.windows, query_v, query_key, target_key)
+        return _Windows(list(itertools.chain.from_iterable(self.each(find, halves))))
 
     def search(self) -> tuple[_Search, _Search]:
         """Search both sides at once, then further out for places that need it."""
@@ -433,8 +497,8 @@ class _OpenPart:
     def _windows(self, query: _Points, target: _Points, grid: _Grid) -> _Windows:
         query_key, query_order = sort_with_order(grid.keys(query))
         target_key, target_order = sort_with_order(grid.keys(target))
-        windows = grid.windows(query.v[query_order], query_key, target_key)
-        return replace(windows, query_order=query_order, target_order=target_order)
+        pieces = grid.windows(query.v[query_order], query_key, target_key, _blocks(query_key))
+        return _Windows(pieces, query_order, target_order)
 
     def _affordable(
         self, query: _Points, target: _Points, floor: float, windows: _Windows | None = None
@@ -446,7 +510,7 @@ class _OpenPart:
             if windows is None:
                 grid = _Grid((query, target), self.layout.n_images, reach)
                 windows = self._windows(query, target, grid)
-            n_candidates = int(windows.count.sum())
+            n_candidates = windows.n_candidates()
             if n_candidates <= affordable or reach <= floor:
                 return reach, windows
             shrink = min(0.5, 0.9 * (affordable / n_candidates) ** 0.5)
@@ -515,11 +579,8 @@ def all_rows(left: Catalog, right: Catalog, parts: Iterable[Part], *, reach: flo
         if not n_left or not right_slots.size:
             return []
         opened = _OpenPart(left, right, (left_slots[:n_left], right_slots), reach)
-        found = []
-        for pairs in _pairs_within(*opened.points, opened.windows(), reach**2):
-            mine, theirs, distance2 = _all_members(opened.left, opened.right, pairs)
-            found.append((opened.left.slots[mine], opened.right.slots[theirs], distance2))
-        return found
+        found = _pairs_within(*opened.points, opened.windows(), reach**2)
+        return [_all_members(opened.left, opened.right, pairs) for pairs in found]
 
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
         found = list(itertools.chain.from_iterable(pool.map(search_part, parts)))
@@ -529,15 +590,14 @@ def all_rows(left: Catalog, right: Catalog, parts: Iterable[Part], *, reach: flo
 
 
 def _all_members(left: _Places, right: _Places, pairs: Pairs) -> Pairs:
-    """Turn pairs of places into all pairs of their rows."""
-    if not left.is_shared and not right.is_shared:
-        return pairs
+    """Turn pairs of places into pairs of slots: of all their rows."""
     left_place, right_place, distance2 = pairs
-    n_right = right.n_rows[right_place]
-    n_pairs = left.n_rows[left_place] * n_right
+    if left.shared is None and right.shared is None:
+        return left.slots[left_place], right.slots[right_place], distance2
+    n_right = right.n_rows(right_place)
+    n_pairs = left.n_rows(left_place) * n_right
     pair = np.repeat(np.arange(n_pairs.size), n_pairs)
     number = np.arange(pair.size) - np.repeat(np.cumsum(n_pairs) - n_pairs, n_pairs)
     left_number, right_number = np.divmod(number, n_right[pair])
-    left_member = left.member[left.start[left_place[pair]] + left_number]
-    right_member = right.member[right.start[right_place[pair]] + right_number]
-    return left_member, right_member, distance2[pair]
+    left_slots = left.rows(left_place[pair], left_number)
+    return left_slots, right.rows(right_place[pair], right_number), distance2[pair]

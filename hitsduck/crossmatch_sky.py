@@ -18,30 +18,30 @@ _MAX_DEPTH = 12
 # Where rows are sparse the cells are made larger, until they hold this many on average.
 _ROWS_PER_CELL = 8
 _SAMPLES_PER_PART = 64
+# Rows that are numbered in one go.
+_SLICE = 1 << 14
 # All that lies within r of a point is in the point's cell or in one of the eight around it
 # if r is below the least width of a cell, 0.69 / nside radians; half of that is used.
 _SAFE_RADIUS_TIMES_NSIDE = 0.345
 
 
-def sort_with_order(key: Indices, index: Indices | None = None) -> tuple[Indices, Indices]:
-    """Sort non-negative integers, and take their indices along.
+def sort_with_order(key: Indices) -> tuple[Indices, Indices]:
+    """Sort non-negative integers in place, and tell where each was.
 
     Parameters
     ----------
     key
-        Integers, shape (n,).
-    index
-        Integers that go with them, not negative, below 2n; their positions by default.
-        The bits of the largest key and those of 2n together are 63 at most.
+        Integers, shape (n,); overwritten. The bits of the largest one and those of 2n
+        together are 63 at most.
 
     Returns
     -------
     tuple of numpy.ndarray
-        The sorted keys and their indices; where keys are equal the lower index comes first.
+        The sorted keys and their positions before; of equal keys the first comes first.
 
     Notes
     -----
-    Key and index are packed into one integer, which sorts several times faster than
+    Key and position are packed into one integer, which sorts several times faster than
     argsort does.
 
     Examples
@@ -51,12 +51,14 @@ def sort_with_order(key: Indices, index: Indices | None = None) -> tuple[Indices
     """
     bits = (2 * key.size).bit_length()
     # In place: fresh memory of this size takes longer to come by than the sums take.
-    packed = key << bits
-    packed |= np.arange(key.size) if index is None else index
-    packed.sort()
-    order = packed & ((1 << bits) - 1)
-    packed >>= bits
-    return packed, order
+    key <<= bits
+    for first in range(0, key.size, _SLICE):
+        part = key[first : first + _SLICE]
+        part |= np.arange(first, first + part.size)
+    key.sort()
+    order = key & ((1 << bits) - 1)
+    key >>= bits
+    return key, order
 
 
 def wrapped_degrees(ra_deg: Floats) -> Floats:

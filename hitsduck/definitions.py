@@ -10,7 +10,6 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hitsduck import schema
@@ -118,66 +117,70 @@ DEFINITION_TABLES = tuple(_TABLE_TYPES)
 DEFINITION_COLUMNS = frozenset(name for types in _TABLE_TYPES.values() for name in types)
 
 
+def _good_definition(rerun: AttachedRerun) -> list[dict[str, Any]]:
+    return [
+        {
+            "rerun": rerun.name,
+            "flag_set": rerun.flag_set,
+            "flag": flag,
+            "bit": schema.flag_number(flag),
+        }
+        for flag in rerun.bad_flags
+    ]
+
+
+def _file_flags(rerun: AttachedRerun) -> list[dict[str, Any]]:
+    in_file = set(schema.flags_in_file(rerun.file.tables["DiaSource"]))
+    return [
+        {
+            "rerun": rerun.name,
+            "flag": flag,
+            "is_bad": flag in rerun.bad_flags,
+            "is_in_file": flag in in_file,
+        }
+        for flag in schema.flag_names()
+    ]
+
+
+def _camera_detectors(rerun: AttachedRerun) -> list[dict[str, Any]]:
+    camera = rerun.instrument.camera
+    return [{"rerun": rerun.name} | vars(d) for d in camera.detectors.values()] if camera else []
+
+
+#: Definition table -> what gives its rows of one rerun.
+_ROWS: Mapping[str, Callable[[AttachedRerun], list[dict[str, Any]]]] = {
+    "rerun": lambda rerun: [definition(rerun)],
+    "good_definition": _good_definition,
+    "file_flag": _file_flags,
+    "camera_detector": _camera_detectors,
+}
+
+
 def definition_rows(rerun: AttachedRerun) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of the definition tables of one rerun, by table."""
-    in_file = set(schema.flags_in_file(rerun.file.tables["DiaSource"]))
-    camera = rerun.instrument.camera
-    detectors = camera.detectors.values() if camera else ()
-    return {
-        "rerun": [definition(rerun)],
-        "good_definition": [
-            {
-                "rerun": rerun.name,
-                "flag_set": rerun.flag_set,
-                "flag": flag,
-                "bit": schema.flag_number(flag),
-            }
-            for flag in rerun.bad_flags
-        ],
-        "file_flag": [
-            {
-                "rerun": rerun.name,
-                "flag": flag,
-                "is_bad": flag in rerun.bad_flags,
-                "is_in_file": flag in in_file,
-            }
-            for flag in schema.flag_names()
-        ],
-        "camera_detector": [{"rerun": rerun.name} | vars(detector) for detector in detectors],
-    }
+    return {table: rows(rerun) for table, rows in _ROWS.items()}
 
 
 def _create_table(
-    connection: Connection, in_schema: str, table: str, rows: list[dict[str, Any]], folder: Path
+    connection: Connection, in_schema: str, table: str, rows: list[dict[str, Any]]
 ) -> None:
     """Create one definition table.
 
-    The values go over as a JSON file in `folder`: binding a single Python value would
-    make DuckDB import pandas, which costs more than the whole opening.
+    The values go over as one text of JSON: binding a single Python value would make
+    DuckDB import pandas, which costs more than the whole opening.
     """
-    listed = ", ".join(
-        f"{column}: {quote_text(kind)}" for column, kind in _TABLE_TYPES[table].items()
-    )
-    folder.mkdir(parents=True, exist_ok=True)  # somebody may have cleaned up in TMPDIR
-    file = folder.absolute() / f"{table}.json"
-    file.write_text(json.dumps(rows), encoding="utf-8")
+    types = ", ".join(f"{column} {kind}" for column, kind in _TABLE_TYPES[table].items())
     connection.execute(
         f"create or replace table {quote_identifier(in_schema)}.{quote_identifier(table)} as "
-        f"select * from read_json({quote_text(file)}, format = 'array', columns = {{{listed}}})"
+        f"select told.* from (select unnest(cast(cast({quote_text(json.dumps(rows))} as json) "
+        f"as struct({types})[])) as told)"
     )
-    file.unlink()
 
 
-def create_tables(connection: Connection, rerun: AttachedRerun, folder: Path) -> None:
-    """Create the definition tables of one rerun in the schema of its name.
-
-    Parameters
-    ----------
-    folder : Path
-        For files that are there for a moment.
-    """
+def create_tables(connection: Connection, rerun: AttachedRerun) -> None:
+    """Create the definition tables of one rerun in the schema of its name."""
     for table, rows in definition_rows(rerun).items():
-        _create_table(connection, rerun.name, table, rows, folder)
+        _create_table(connection, rerun.name, table, rows)
 
 
 class Definitions:
@@ -188,23 +191,17 @@ class Definitions:
     connection : Connection
         Where the schema `ALL_RERUNS` is.
     reruns : iterable of AttachedRerun
-    folder : Path
-        For files that are there for a moment; DuckDB may read it.
     """
 
-    def __init__(
-        self, connection: Connection, reruns: Iterable[AttachedRerun], folder: Path
-    ) -> None:
+    def __init__(self, connection: Connection, reruns: Iterable[AttachedRerun]) -> None:
         self._connection = connection
-        self._rows = {rerun.name: definition_rows(rerun) for rerun in reruns}
-        self._folder = folder
+        self._reruns = {rerun.name: rerun for rerun in reruns}
         self._made: set[str] = set()
         self._lock = threading.Lock()
 
     def row(self, name: str) -> Mapping[str, Any]:
         """Return the row of the table ``rerun`` of one rerun."""
-        (row,) = self._rows[name]["rerun"]
-        return row
+        return definition(self._reruns[name])
 
     def given(self, name: str) -> dict[str, Callable[[], str]]:
         """Return {table: what gives its SELECT} of one rerun, for a `ViewMaker`."""
@@ -218,8 +215,8 @@ class Definitions:
         """Create a table of all reruns, unless it is there."""
         with self._lock:
             if table not in self._made:
-                rows = [row for of_one in self._rows.values() for row in of_one[table]]
-                _create_table(self._connection, ALL_RERUNS, table, rows, self._folder)
+                rows = [row for rerun in self._reruns.values() for row in _ROWS[table](rerun)]
+                _create_table(self._connection, ALL_RERUNS, table, rows)
                 self._made.add(table)
 
     def _select(self, table: str, name: str | None = None) -> str:

@@ -10,11 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hitsduck import columnar, inspection, schema, storing
-from hitsduck.attaching import ALL_RERUNS
+from hitsduck import attaching, columnar, inspection, schema, storing
 from hitsduck.cameras import Camera, get_camera, read_camera
 from hitsduck.columnar import Door
-from hitsduck.connection import Connection, Settings, Tracer
+from hitsduck.connection import Settings, Tracer
 from hitsduck.errors import (
     CacheWarning,
     HitsduckError,
@@ -30,7 +29,7 @@ from hitsduck.views import OWN_PREFIX
 
 #: Names that DuckDB keeps for itself, and the one of the views over all reruns.
 RESERVED_NAMES = frozenset(
-    {ALL_RERUNS, "system", "temp", "memory", "information_schema", "pg_catalog"}
+    {attaching.ALL_RERUNS, "system", "temp", "memory", "information_schema", "pg_catalog"}
 )
 MOMENT_UNITS = ("px2", "arcsec2")
 
@@ -110,7 +109,7 @@ def open_reruns(
         "temp_directory": temp_directory,
     }
     sources: dict[str, WatchedFile] = {}
-    door = Door(lambda: Connection(**settings, tracer=tracer))
+    door = Door(lambda: attaching.connect(tracer, **settings))
     try:
         named = _named(reruns, door)
         if tracer is None:  # which is called in the user's thread alone

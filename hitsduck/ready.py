@@ -145,7 +145,7 @@ def _store(connection: Connection, rerun: AttachedRerun) -> None:
     ):
         ViewMaker(connection, edge, narrow).ensure(PLACED[0])
         # The second view stands over the first, so that one pass computes both.
-        over = {_SOURCES: f"select * from {quote_identifier(edge)}.{PLACED[0]}"}
+        over = attaching.views_of_sources(f"select * from {quote_identifier(edge)}.{PLACED[0]}")
         ViewMaker(connection, placed, over).ensure(PLACED[1])
         # In the order of the rows that it stands for: a reader takes some columns of sources
         # whose ids may be there twice from here, and others from there.
@@ -156,7 +156,9 @@ def _store(connection: Connection, rerun: AttachedRerun) -> None:
         )
         connection.execute("set global preserve_insertion_order = false")
         of_narrow = ViewMaker(
-            connection, counted, narrow | {_SOURCES: _select(rerun, _SOURCES, f"{home}.")}
+            connection,
+            counted,
+            {**narrow, **attaching.views_of_sources(_select(rerun, _SOURCES, f"{home}."))},
         )
         of_wide = ViewMaker(connection, whole_schema, wide)
         for view in _SUMMARIES:

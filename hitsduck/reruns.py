@@ -26,7 +26,7 @@ from hitsduck import (
     suggestions,
     views,
 )
-from hitsduck.attaching import ALL_RERUNS, AttachedRerun
+from hitsduck.attaching import AttachedRerun
 from hitsduck.cameras import Camera
 from hitsduck.columnar import ColumnarRerun, Door, RerunFile
 from hitsduck.complaints import explained
@@ -133,20 +133,16 @@ class Reruns:
             # What a cache stands for is watched as well: its rows are asked for by that name.
             self._watched = [*_watched(self._attached), *(sources or {}).items()]
             self._prepare(self._connection)
-            self.definitions = Definitions(self._connection, self._attached.values(), self._folder)
+            self.definitions = Definitions(self._connection, self._attached.values())
             self._scopes = Scopes(self._connection, self._attached, self.definitions)
         except BaseException:
             self.close()
             raise
 
     def _prepare(self, connection: Connection) -> None:
-        """Create what every view may need, and lock the door."""
-        for statement in views.macros():
-            connection.execute(statement)
+        """Set what hangs on the files, and lock the door."""
         if all(rerun.file.can_be_sliced for rerun in self._attached.values()):
             connection.share_scans()
-        connection.execute(f"create schema {ALL_RERUNS}")
-        connection.use_schema(ALL_RERUNS)
         folders = [rerun.file.folder for rerun in self._attached.values() if rerun.file.folder]
         listed = ", ".join(quote_text(folder.absolute()) for folder in (self._folder, *folders))
         connection.execute(f"set allowed_directories = [{listed}]")

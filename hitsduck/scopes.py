@@ -210,10 +210,10 @@ class Scopes:
             self._scopes[key] = (new, self._maker_of(name, new, given))
         return self._scopes[key]
 
-    def _given_visits(self, name: str, visits: tuple[int, int]) -> dict[str, str]:
+    def _given_visits(self, name: str, visits: tuple[int, int]) -> dict[str, Select]:
         """Return the views of a schema that reads the sources of some visits alone."""
         maker, base = self._whole(name), quote_identifier(name)
-        given = {}
+        given: dict[str, Select] = {}
         for view in ("dia_object_history", *_NOT_OF_SOURCES):
             maker.ensure(view)
             given[view] = f"select * from {base}.{view}"
@@ -221,7 +221,7 @@ class Scopes:
             "staged_dia_source": attaching.staged_within_visits(self._attached[name], visits)
         }
 
-    def _given_where(self, base_schema: str, maker: ViewMaker, where: str) -> dict[str, str]:
+    def _given_where(self, base_schema: str, maker: ViewMaker, where: str) -> dict[str, Select]:
         """Return the views of a schema that has a condition on sources."""
         connection = self._connection
         guard.check_condition(connection, where)
@@ -238,8 +238,10 @@ class Scopes:
         found = [str(column[1]) for column in kind.description or ()]
         if found != ["BOOLEAN"]:
             raise QueryError(f"the condition {where!r} is neither true nor false, but {found[0]}")
-        given = {view: f"select * from {base}.{view}" for view in _NOT_OF_SOURCES}
-        given["dia_source"] = f"select * from {base}.dia_source where (\n{where}\n)"
+        given: dict[str, Select] = {
+            view: f"select * from {base}.{view}" for view in _NOT_OF_SOURCES
+        }
+        given |= attaching.views_of_sources(f"select * from {base}.dia_source where (\n{where}\n)")
         given["dia_object_history"] = (
             f"select * from {base}.dia_object_history where diaObjectId in (select diaObjectId "
             f"from {base}.dia_source where diaObjectId is not null and (\n{where}\n))"

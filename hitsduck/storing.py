@@ -362,7 +362,7 @@ class _WorkspaceWriter:
             here = _as_stored(rerun, manifest)
             connection.use_schema(name)
             total.said(name, "views")
-            definitions.create_tables(connection, here, self._folder)
+            definitions.create_tables(connection, here)
             staged = {
                 view: attaching.staged_sql(
                     here,

@@ -171,7 +171,7 @@ def test_what_is_opened_meanwhile_is_asked_from_the_thread_that_opened(
         connected_in.append(threading.current_thread())
         return Connection(*arguments, **options)
 
-    monkeypatch.setattr("hitsduck.opening.Connection", connect)
+    monkeypatch.setattr("hitsduck.attaching.Connection", connect)
     with hitsduck.open_reruns(files, instrument="DECam") as reruns:
         (thread,) = connected_in
         assert thread is not threading.current_thread()
@@ -219,7 +219,7 @@ def test_a_file_that_is_none_leaves_no_connection_open_and_is_told_at_once(
             super().close()
             is_closed.set()
 
-    monkeypatch.setattr("hitsduck.opening.Connection", Slow)
+    monkeypatch.setattr("hitsduck.attaching.Connection", Slow)
     path = make_apdb(tmp_path / "a.db", sources=[source(1, visit=1, detector=999)])
     with pytest.raises(InstrumentError, match="it has no detector 999"):
         hitsduck.open_reruns({"a": path}, instrument="DECam")

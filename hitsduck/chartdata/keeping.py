@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
-from hitsduck import schema, views
+from hitsduck import attaching, schema, views
 from hitsduck.columnar import ColumnarRerun
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.views import Select, ViewMaker
@@ -85,7 +85,7 @@ class _Kept:
             view: f"select *, {quote_text(name)} as rerun from {home}.kept_{view}"
             for view in _KEPT_VIEWS
         }
-        given["dia_source"] = self._sources_sql()
+        given |= attaching.views_of_sources(self._sources_sql())
         summary = reruns.scope(name, "processing_summary", where)
         given["processing_summary"] = f"select * from {summary}"
         given[_KEPT_FOUND] = f"select * from {home}.kept_{_KEPT_FOUND}"
@@ -186,7 +186,9 @@ class _Kept:
 
 def _kept_under(view: str) -> Iterator[str]:
     """Go through the kept views that a view stands over."""
-    if view in _KEPT_VIEWS or view == _KEPT_FOUND:
+    if view in attaching.VIEWS_OF_SOURCES:
+        yield "dia_source"
+    elif view in _KEPT_VIEWS or view == _KEPT_FOUND:
         yield view
     elif view in views.view_names():
         for needed in views.view_named(view).inputs:

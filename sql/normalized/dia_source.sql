@@ -1,6 +1,6 @@
 -- purpose: DIA sources of one rerun under the names of schema 10.0.0, whatever generation wrote them.
 -- grain: one row per diaSource
--- inputs: staged_dia_source, rerun, good_definition
+-- inputs: judged_dia_source, rerun
 -- columns:
 --   DiaSource.*: every column of schema 10.0.0 and the older ones without a successor; NULL where the file lacks it; diaObjectId and ssObjectId 0 are NULL; visit and detector out of ccdVisitId where needed; iyyPSF NULL where it holds ixyPSF
 --   rerun: name of the rerun
@@ -12,14 +12,11 @@
 select
     * exclude (
         rerun_instrument,
-        visit_id_factor,
         detectors_to_check,
-        id_problem,
         site_problem,
         seeing_problem,
         longitude_deg,
-        moments_scale_arcsec,
-        is_iyy_psf_ixy_psf
+        moments_scale_arcsec
     ) replace (
         case
             -- NULL where all were checked at opening, which spares each row the search.
@@ -33,7 +30,6 @@ select
             else detector
         end as detector
     ),
-    coalesce((good_definition_bits & (select bit_or(good_definition.bit) from good_definition)) = 0, false) as is_good,
     abs(cast(psfFlux as double)) / nullif(cast(psfFluxErr as double), 0) as psf_snr,
     case
         when seeing_problem is not null
@@ -50,34 +46,28 @@ select
     end as night
 from (
     select
-        * replace (
+        judged_dia_source.* replace (
             case
-                when ccdVisitId is not null and id_problem is not null
-                    then cast(error('hitsduck instrument: ' || id_problem) as bigint)
-                else coalesce(visit, ccdVisitId // visit_id_factor)
+                when judged_dia_source.ccdVisitId is not null and rerun.id_problem is not null
+                    then cast(error('hitsduck instrument: ' || rerun.id_problem) as bigint)
+                else coalesce(judged_dia_source.visit, judged_dia_source.ccdVisitId // rerun.visit_id_factor)
             end as visit,
             case
-                when ccdVisitId is not null and id_problem is not null
-                    then cast(error('hitsduck instrument: ' || id_problem) as integer)
-                else coalesce(detector, cast(ccdVisitId % visit_id_factor as integer))
+                when judged_dia_source.ccdVisitId is not null and rerun.id_problem is not null
+                    then cast(error('hitsduck instrument: ' || rerun.id_problem) as integer)
+                else coalesce(judged_dia_source.detector, cast(judged_dia_source.ccdVisitId % rerun.visit_id_factor as integer))
             end as detector,
-            nullif(diaObjectId, 0) as diaObjectId,
-            nullif(ssObjectId, 0) as ssObjectId,
-            case when not (is_iyy_psf_ixy_psf and iyyPSF = ixyPSF) then iyyPSF end as iyyPSF
-        )
-    from (
-        select
-            staged_dia_source.*,
-            rerun.instrument as rerun_instrument,
-            rerun.visit_id_factor,
-            rerun.detectors_to_check,
-            rerun.id_problem,
-            rerun.site_problem,
-            rerun.seeing_problem,
-            rerun.longitude_deg,
-            rerun.moments_scale_arcsec,
-            rerun.is_iyy_psf_ixy_psf
-        from staged_dia_source
-        cross join rerun
-    ) as source
+            case
+                when not (rerun.is_iyy_psf_ixy_psf and judged_dia_source.iyyPSF = judged_dia_source.ixyPSF)
+                    then judged_dia_source.iyyPSF
+            end as iyyPSF
+        ),
+        rerun.instrument as rerun_instrument,
+        rerun.detectors_to_check,
+        rerun.site_problem,
+        rerun.seeing_problem,
+        rerun.longitude_deg,
+        rerun.moments_scale_arcsec
+    from judged_dia_source
+    cross join rerun
 ) as identified

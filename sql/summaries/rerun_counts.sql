@@ -1,6 +1,6 @@
 -- purpose: The four numbers of DM-25125 for each rerun.
 -- grain: one row per rerun
--- inputs: dia_source, dia_object, rerun
+-- inputs: judged_dia_source, dia_object, good_definition
 -- columns:
 --   rerun: name of the rerun
 --   n_dia_sources: sources
@@ -11,7 +11,7 @@ with sources as (
     select
         diaObjectId,
         is_good
-    from dia_source
+    from judged_dia_source
 ),
 
 -- Named by themselves, the objects are read beside the sources, not after them.
@@ -40,6 +40,6 @@ select
     source_counts.n_good as n_good_dia_sources,
     object_counts.n_objects as n_dia_objects,
     object_counts.n_good as n_good_dia_objects
-from rerun
+from (select any_value(good_definition.rerun) as rerun from good_definition) as rerun
 cross join source_counts
 cross join object_counts
