@@ -19,7 +19,8 @@ from hitsduck.detection import (
     detect_instrument,
     detect_moments,
 )
-from hitsduck.errors import FlagError, FlagWarning, StaleWarning
+from hitsduck.errors import FlagError, FlagWarning, HitsduckError, StaleWarning
+from hitsduck.inspection import ApdbFile
 from hitsduck.quoting import quote_identifier, quote_text
 from hitsduck.views import OWN_PREFIX, Select
 
@@ -32,8 +33,8 @@ STAGED = {
     "staged_dia_forced_source": "DiaForcedSource",
     "staged_processing_summary": "DetectorVisitProcessingSummary",
 }
-#: The views of all sources: what stands for one of them stands for each.
-VIEWS_OF_SOURCES = ("judged_dia_source", "dia_source")
+#: The views of all sources: what stands for the first stands for the other.
+SOURCES, JUDGED_SOURCES = "dia_source", "judged_dia_source"
 
 #: Of the tables that may be stored in part, a column that no row lacks.
 _KEYS = {"DiaSource": "diaSourceId", "DiaObject": "diaObjectId"}
@@ -180,14 +181,27 @@ def examine(
     with looking() as opened:
         found = detect_instrument(file, opened, rerun=name, stated=instrument)
 
-    @cache
     def look_at_moments() -> Moments:
         with looking() as opened:
             return detect_moments(file, opened, candidates=found.candidates, stated=moments)
 
-    return AttachedRerun(
-        name, catalog, number, file, found, look_at_moments, flag_set, kept, skipped
-    )
+    if isinstance(file, ApdbFile) and file.readable_path == file.path:
+        look_later = cache(partial(_of_unchanged, file, name, look_at_moments))
+    else:  # a private copy may be gone later, and a store tells it from its manifest
+        unit = look_at_moments()
+        look_later = cache(lambda: unit)
+    return AttachedRerun(name, catalog, number, file, found, look_later, flag_set, kept, skipped)
+
+
+def _of_unchanged(file: ApdbFile, rerun: str, look: Callable[[], Moments]) -> Moments:
+    """Look into a file that has to be what it was at opening."""
+    try:
+        found = look()
+    except HitsduckError:
+        file.check_unchanged(rerun)  # which says more than what became of it
+        raise
+    file.check_unchanged(rerun)
+    return found
 
 
 def _closed_validity(expressions: Mapping[str, str]) -> str:
@@ -299,15 +313,16 @@ def staged_sql(
     )
 
 
-def views_of_sources(select: Select) -> dict[str, Select]:
-    """Return what gives the views of sources where one SELECT stands for all of them.
+def views_of_sources(select: str) -> dict[str, str]:
+    """Return what gives the views of all sources where one SELECT stands for them.
 
     Parameters
     ----------
-    select : str or callable
-        Over sources with the columns of ``dia_source``.
+    select : str
+        Of sources with the columns of ``dia_source``.
     """
-    return dict.fromkeys(VIEWS_OF_SOURCES, select)
+    columns = ", ".join(views.view_named(JUDGED_SOURCES).columns)
+    return {SOURCES: select, JUDGED_SOURCES: f"select {columns} from (\n{select}\n) as source"}
 
 
 def staged_within_visits(rerun: AttachedRerun, visits: tuple[int, int]) -> str:

@@ -662,13 +662,13 @@ def _fold_wal(copy: Path, *, called: Path) -> None:
         raise in_plain_words(called, error) from error
 
 
-def is_simulators_note(path: str | os.PathLike[str]) -> bool:
-    """Return whether `path` is the note that the simulator lays beside its reruns."""
+def lies_beside_simulated(path: str | os.PathLike[str]) -> bool:
+    """Return whether `path` is no rerun, but the simulator's note beside some, or a page there."""
     place = Path(path)
-    if place.name != SIMULATED_NOTE:
+    if place.name != SIMULATED_NOTE and not (place.suffix == ".html" and place.is_file()):
         return False
     try:
-        with place.open(encoding="utf-8", errors="replace") as file:
+        with place.with_name(SIMULATED_NOTE).open(encoding="utf-8", errors="replace") as file:
             return file.readline().startswith(SIMULATED_NOTE_BEGINS)
     except OSError:
         return False

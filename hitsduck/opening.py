@@ -294,8 +294,8 @@ def rerun_name(path: PathLike) -> str:
 def expanded(path: PathLike, door: Door | None = None) -> list[tuple[str, PathLike]]:
     """Return name and path of every rerun that a path stands for.
 
-    A workspace stands for all its reruns, the simulator's note (which ``SIMULATED/*`` names
-    too) for none, any other path for one.
+    A workspace stands for all its reruns, the simulator's note and a report beside it (which
+    ``SIMULATED/*`` names too) for none, any other path for one.
 
     Parameters
     ----------
@@ -304,7 +304,7 @@ def expanded(path: PathLike, door: Door | None = None) -> list[tuple[str, PathLi
         Through which the reruns are read after that.
     """
     name = rerun_name(path)
-    if inspection.is_simulators_note(path):
+    if inspection.lies_beside_simulated(path):
         return []
     if Path(path).exists() and columnar.is_workspace(path):
         found = columnar.manifests(Path(path), door)
@@ -320,22 +320,34 @@ def _named(
     elif isinstance(reruns, str | os.PathLike):
         pairs = expanded(reruns, door)
     elif isinstance(reruns, Iterable):
+        reruns = list(reruns)
         pairs = [pair for path in reruns for pair in expanded(path, door)]
     else:
         raise RerunNameError(
             f"{reruns!r} names no rerun; give {{name: path}}, a list of paths, or one path"
         )
-    check_names(pairs)
+    check_names(pairs, asked=[reruns] if isinstance(reruns, str | os.PathLike) else [*reruns])
     return pairs
 
 
-def check_names(pairs: Sequence[tuple[str, PathLike]]) -> None:
+def check_names(pairs: Sequence[tuple[str, PathLike]], *, asked: Sequence[PathLike] = ()) -> None:
     """Check the names of reruns: filled, distinct (but for case), not reserved.
+
+    Parameters
+    ----------
+    pairs : sequence of tuple
+        Name and path.
+    asked : sequence of path-like
+        What `expanded` made them of.
 
     Raises
     ------
     RerunNameError
     """
+    if asked and not pairs:
+        raise RerunNameError(
+            f"{os.fspath(asked[0])} is no rerun, but lies beside simulated ones; name their folders"
+        )
     if not pairs:
         raise RerunNameError("no rerun is given; name at least one APDB")
     seen: dict[str, tuple[str, PathLike]] = {}

@@ -238,9 +238,8 @@ class Scopes:
         found = [str(column[1]) for column in kind.description or ()]
         if found != ["BOOLEAN"]:
             raise QueryError(f"the condition {where!r} is neither true nor false, but {found[0]}")
-        given: dict[str, Select] = {
-            view: f"select * from {base}.{view}" for view in _NOT_OF_SOURCES
-        }
+        given: dict[str, Select] = {}
+        given |= {view: f"select * from {base}.{view}" for view in _NOT_OF_SOURCES}
         given |= attaching.views_of_sources(f"select * from {base}.dia_source where (\n{where}\n)")
         given["dia_object_history"] = (
             f"select * from {base}.dia_object_history where diaObjectId in (select diaObjectId "

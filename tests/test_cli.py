@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 from apdb_files import make_apdb
 
-from hitsduck import cli
+from hitsduck import cli, open_reruns
+from hitsduck.errors import RerunNameError
 
 
 @pytest.fixture
@@ -365,6 +366,15 @@ def test_everything_in_a_folder_of_the_simulator_is_its_reruns(hitsduck, tmp_pat
     status, out, _ = hitsduck("counts", *everything, "--json")
     assert status == 0
     assert [row["rerun"] for row in json.loads(out)] == ["Apr2020", "Jun2020", "May2020"]
+    # As `demo` leaves it, with its report.
+    (folder / "report.html").write_text("<!doctype html>", encoding="utf-8")
+    assert hitsduck("counts", *sorted(folder.iterdir()), "--json")[:2] == (0, out)
+    for alone in ("SIMULATED.txt", "report.html"):
+        status, _, err = hitsduck("counts", folder / alone)
+        assert (status, err.count("\n")) == (1, 1)
+        assert f"{alone} is no rerun, but lies beside simulated ones" in err
+        with pytest.raises(RerunNameError, match="name their folders"):
+            open_reruns(folder / alone)
     # Another file of the name is one that somebody wants opened.
     other = tmp_path / "SIMULATED.txt"
     other.write_text("notes\n", encoding="utf-8")

@@ -186,8 +186,8 @@ class _Kept:
 
 def _kept_under(view: str) -> Iterator[str]:
     """Go through the kept views that a view stands over."""
-    if view in attaching.VIEWS_OF_SOURCES:
-        yield "dia_source"
+    if view == attaching.JUDGED_SOURCES:
+        yield attaching.SOURCES
     elif view in _KEPT_VIEWS or view == _KEPT_FOUND:
         yield view
     elif view in views.view_names():

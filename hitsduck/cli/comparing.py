@@ -92,6 +92,7 @@ def _pair_options(command: Command) -> Command:
 )
 @click.option(
     "--output",
+    "-o",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the lists matched, left_only and right_only, strongest sources first.",
 )

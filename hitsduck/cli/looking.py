@@ -198,7 +198,9 @@ SQL_FORMS = ("table", "csv", "json", "parquet")
     help="By the suffix of the output where it is not given; a table else.",
 )
 @click.option("--json", "form", flag_value="json", help="The same as --format json.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write."
+)
 @click.option(
     "--param", "params", multiple=True, metavar="NAME=VALUE", help="Value for $NAME in the query."
 )

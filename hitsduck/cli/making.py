@@ -26,6 +26,7 @@ compare_option = click.option(
 @reruns_argument
 @click.option(
     "--output",
+    "-o",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("report.html"),
     show_default=True,
@@ -73,6 +74,7 @@ def report(
 @reruns_argument
 @click.option(
     "--output",
+    "-o",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
     help="File to write: .html, .png, .svg, .pdf or .json (Vega-Lite).",

@@ -109,7 +109,7 @@ def opened_reruns(arguments: Sequence[str], options: dict[str, Any]) -> Iterator
     from hitsduck.opening import check_names, open_reruns
 
     pairs = [pair for argument in arguments for pair in named_reruns(argument)]
-    check_names(pairs)
+    check_names(pairs, asked=arguments)
     folder, no_cache = options.pop("cache"), options.pop("no_cache")
     if folder is not None and no_cache:
         raise click.UsageError("--cache and --no-cache exclude each other")

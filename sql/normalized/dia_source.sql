@@ -1,6 +1,6 @@
 -- purpose: DIA sources of one rerun under the names of schema 10.0.0, whatever generation wrote them.
 -- grain: one row per diaSource
--- inputs: judged_dia_source, rerun
+-- inputs: staged_dia_source, rerun, good_definition
 -- columns:
 --   DiaSource.*: every column of schema 10.0.0 and the older ones without a successor; NULL where the file lacks it; diaObjectId and ssObjectId 0 are NULL; visit and detector out of ccdVisitId where needed; iyyPSF NULL where it holds ixyPSF
 --   rerun: name of the rerun
@@ -30,6 +30,7 @@ select
             else detector
         end as detector
     ),
+    coalesce((good_definition_bits & (select bit_or(good_definition.bit) from good_definition)) = 0, false) as is_good,
     abs(cast(psfFlux as double)) / nullif(cast(psfFluxErr as double), 0) as psf_snr,
     case
         when seeing_problem is not null
@@ -46,20 +47,22 @@ select
     end as night
 from (
     select
-        judged_dia_source.* replace (
+        staged_dia_source.* replace (
             case
-                when judged_dia_source.ccdVisitId is not null and rerun.id_problem is not null
+                when staged_dia_source.ccdVisitId is not null and rerun.id_problem is not null
                     then cast(error('hitsduck instrument: ' || rerun.id_problem) as bigint)
-                else coalesce(judged_dia_source.visit, judged_dia_source.ccdVisitId // rerun.visit_id_factor)
+                else coalesce(staged_dia_source.visit, staged_dia_source.ccdVisitId // rerun.visit_id_factor)
             end as visit,
             case
-                when judged_dia_source.ccdVisitId is not null and rerun.id_problem is not null
+                when staged_dia_source.ccdVisitId is not null and rerun.id_problem is not null
                     then cast(error('hitsduck instrument: ' || rerun.id_problem) as integer)
-                else coalesce(judged_dia_source.detector, cast(judged_dia_source.ccdVisitId % rerun.visit_id_factor as integer))
+                else coalesce(staged_dia_source.detector, cast(staged_dia_source.ccdVisitId % rerun.visit_id_factor as integer))
             end as detector,
+            nullif(staged_dia_source.diaObjectId, 0) as diaObjectId,
+            nullif(staged_dia_source.ssObjectId, 0) as ssObjectId,
             case
-                when not (rerun.is_iyy_psf_ixy_psf and judged_dia_source.iyyPSF = judged_dia_source.ixyPSF)
-                    then judged_dia_source.iyyPSF
+                when not (rerun.is_iyy_psf_ixy_psf and staged_dia_source.iyyPSF = staged_dia_source.ixyPSF)
+                    then staged_dia_source.iyyPSF
             end as iyyPSF
         ),
         rerun.instrument as rerun_instrument,
@@ -68,6 +71,6 @@ from (
         rerun.seeing_problem,
         rerun.longitude_deg,
         rerun.moments_scale_arcsec
-    from judged_dia_source
+    from staged_dia_source
     cross join rerun
 ) as identified

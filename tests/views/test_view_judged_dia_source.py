@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
+from apdb_files import make_apdb
 
 import hitsduck
-from hitsduck import detection
-from hitsduck.errors import InstrumentError
+from hitsduck import detection, schema
+from hitsduck.errors import InstrumentError, RerunChangedError
 
 COUNTED = "select count(*) as n, count(*) filter (where is_good) as n_good from judged_dia_source"
 
@@ -17,16 +19,17 @@ COUNTED = "select count(*) as n, count(*) filter (where is_good) as n_good from 
 def test_ids_of_zero_are_none_and_a_null_flag_is_not_good(opened, source):
     reruns = opened(
         sources=[
-            source(diaSourceId=1, diaObjectId=0, ssObjectId=77),
-            source(diaSourceId=2, diaObjectId=9, ssObjectId=0, pixelFlags_bad=True),
+            source(diaSourceId=1, diaObjectId=0),
+            source(diaSourceId=2, diaObjectId=9, pixelFlags_bad=True),
             source(diaSourceId=3, diaObjectId=9, pixelFlags_suspect=None),
         ]
     )
-    query = "select diaSourceId, diaObjectId, ssObjectId, is_good from judged_dia_source order by 1"
+    bit = schema.flag_number("pixelFlags_bad")
+    query = "select * from judged_dia_source order by diaSourceId"
     assert [tuple(row.values()) for row in reruns.sql(query).rows()] == [
-        (1, None, 77, True),
-        (2, 9, None, False),
-        (3, 9, None, False),
+        ("a", 1, None, 0, True),
+        ("a", 2, 9, bit, False),
+        ("a", 3, 9, None, False),
     ]
 
 
@@ -37,8 +40,13 @@ def test_it_judges_the_sources_as_dia_source_does_under_a_condition_too(opened, 
     # 3 of 6 are good; of the 4 with x > 15, 2.
     assert reruns.sql(COUNTED).rows() == [{"n": 6, "n_good": 3}]
     assert reruns.sql(COUNTED.replace("judged_", "")).rows() == [{"n": 6, "n_good": 3}]
-    judged = reruns.summary("judged_dia_source", where="x > 15").polars()
+    judged = reruns.summary("judged_dia_source", where="x > 15 -- and no more").polars()
     assert (judged.height, judged["is_good"].sum()) == (4, 2)
+    every = reruns.summary("judged_dia_source")
+    assert judged.columns == every.polars().columns
+    same = "select count(*) as n from dia_source join judged_dia_source using "
+    same += "(rerun, diaSourceId, diaObjectId, good_definition_bits, is_good)"
+    assert reruns.sql(same).rows() == [{"n": 6}]
     assert reruns.counts(where="x > 15").rows()[0]["n_dia_sources"] == 4
 
 
@@ -49,7 +57,6 @@ def test_it_answers_where_the_instrument_is_not_known(shared: Path):
     with hitsduck.open_reruns({"a": path}) as reruns:
         every = reruns.sql("select * from judged_dia_source").polars()
         assert every.height == n_sources
-        assert every["visit"].null_count() == n_sources  # the file has ccdVisitId alone
         with pytest.raises(InstrumentError, match="HSC"):
             reruns.sql("select visit from dia_source")
 
@@ -73,3 +80,22 @@ def test_counts_do_not_look_at_the_moments_and_others_once(
     (row,) = reruns.sql("select psf_fwhm_arcsec as fwhm from dia_source").rows()
     assert row["fwhm"] == pytest.approx(1.2416, abs=1e-4)
     assert len(looked) == 1
+
+
+@pytest.mark.parametrize("becomes", ["gone", "cut off", "another"])
+def test_moments_are_not_told_from_a_file_that_has_changed(
+    opened, source, tmp_path: Path, becomes: str
+):
+    reruns = opened(sources=[source(ixxPSF=4.0, iyyPSF=4.0)])
+    path = tmp_path / "a.db"
+    if becomes == "gone":
+        path.unlink()
+    elif becomes == "cut off":
+        os.truncate(path, 4096)
+    else:
+        other = make_apdb(tmp_path / "b.db", sources=[source(ixxPSF=0.2, iyyPSF=0.2)])
+        other.replace(path)
+    with pytest.raises(RerunChangedError, match="rerun 'a'"):
+        reruns.definitions.row("a")
+    with pytest.raises(RerunChangedError, match="rerun 'a'"):
+        reruns.info()
