@@ -302,9 +302,10 @@ def staged_sql(
     ]
     terms.append(f"{quote_text(rerun.name)} as rerun")
     if table == "DiaSource":
-        terms.append(
-            f"{schema.good_definition_bits(physical, rerun.bad_flags)} as good_definition_bits"
-        )
+        terms += [
+            f"{schema.good_definition_bits(physical, rerun.bad_flags)} as good_definition_bits",
+            f"{schema.stored_flags(physical, rerun.bad_flags)} as stored_flags",
+        ]
     selected = ",\n    ".join(terms)
     return (
         f"select\n    {selected}\nfrom {relation}"

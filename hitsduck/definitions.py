@@ -86,6 +86,7 @@ _TABLE_TYPES: dict[str, dict[str, str]] = {
         "flag_set": "varchar",
         "flag": "varchar",
         "bit": "bigint",
+        "stored_bit": "bigint",
     },
     "file_flag": {
         "rerun": "varchar",
@@ -124,6 +125,7 @@ def _good_definition(rerun: AttachedRerun) -> list[dict[str, Any]]:
             "flag_set": rerun.flag_set,
             "flag": flag,
             "bit": schema.flag_number(flag),
+            "stored_bit": schema.stored_flag(flag, rerun.file.tables["DiaSource"]),
         }
         for flag in rerun.bad_flags
     ]

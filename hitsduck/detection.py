@@ -105,7 +105,7 @@ def detect_instrument(
     wanted = _id_columns(file)
     has_pair = wanted == ["detector"]
     rows, is_complete = file.distinct_or_sample(connection, "DiaSource", wanted)
-    ids = [int(row[0]) for row in rows if isinstance(row[0], int)]
+    ids = [value for (value,) in rows if isinstance(value, int)]
     found = _of_ids(ids, has_pair, stated, rerun, file)
     return replace(found, is_checked=is_complete and len(ids) == len(rows))
 

@@ -710,7 +710,7 @@ def distinct_or_sample(
         if n_others:
             query = f"{step} select value from step where value is not null"
             return connection.execute(query).fetchall(), True
-        return [(int(value),) for value in listed.split(",")] if listed else [], True
+        return list(zip(map(int, listed.split(",") if listed else ()), strict=False)), True
     rows, is_complete = sample(connection, table, columns)
     return sorted({row for row in rows if None not in row}, key=repr), is_complete
 

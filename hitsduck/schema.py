@@ -353,6 +353,21 @@ def good_definition_bits(
     )
 
 
+def stored_flags(physical: Mapping[str, str], flags: Sequence[str]) -> str:
+    """Return the SQL for the flags of a good definition, each where `stored_flag` has it.
+
+    Packed flags as they are stored, other ones beside them: what tells whether any of `flags`
+    is set needs none of them moved.
+    """
+    return "flags" if packed_era(physical) else good_definition_bits(physical, flags)
+
+
+def stored_flag(flag: str, physical: Mapping[str, str]) -> int:
+    """Return the bit that stands for `flag` in `stored_flags`."""
+    era = packed_era(physical)
+    return flag_number(flag) if era is None else flag_bits(era)[flag]
+
+
 def good_definition_type(flags: Sequence[str]) -> str:
     """Return the DuckDB type of ``good_definition_bits``: that of its highest number."""
     return "INTEGER" if max(map(flag_number, flags)) < 1 << 31 else "BIGINT"

@@ -377,6 +377,23 @@ def test_each_packed_flag_of_a_good_definition_gets_its_own_bit(generation: str,
     assert found[63:] == [sum(numbers.values()), None]
 
 
+@pytest.mark.parametrize("generation", sorted(PACKED_GENERATIONS))
+def test_packed_flags_are_looked_at_where_they_are_stored(generation: str):
+    physical = layout(generation, "DiaSource")
+    era = "2019" if "decl" in physical or "filterName" in physical else "2023"
+    bits = {row["flag"]: int(row["bit"]) for row in rows("flag_bits.csv") if row["era"] == era}
+    assert schema.stored_flags(physical, list(bits)) == "flags"
+    assert {flag: schema.stored_flag(flag, physical) for flag in bits} == {
+        flag: 1 << bit for flag, bit in bits.items()
+    }
+
+
+def test_flags_in_columns_are_looked_at_in_their_one_order():
+    physical, flags = layout("10.0.0", "DiaSource"), ["pixelFlags_bad", "pixelFlags_edge"]
+    assert schema.stored_flags(physical, flags) == schema.good_definition_bits(physical, flags)
+    assert [schema.stored_flag(f, physical) for f in flags] == list(map(schema.flag_number, flags))
+
+
 # -- required columns ----------------------------------------------------------
 
 

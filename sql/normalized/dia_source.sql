@@ -11,6 +11,7 @@
 --   night: date of the evening at the site, local mean noon to noon; NULL without a possible midpointMjdTai
 select
     * exclude (
+        stored_flags,
         rerun_instrument,
         detectors_to_check,
         site_problem,
@@ -30,7 +31,7 @@ select
             else detector
         end as detector
     ),
-    coalesce((good_definition_bits & (select bit_or(good_definition.bit) from good_definition)) = 0, false) as is_good,
+    coalesce((stored_flags & (select bit_or(good_definition.stored_bit) from good_definition)) = 0, false) as is_good,
     abs(cast(psfFlux as double)) / nullif(cast(psfFluxErr as double), 0) as psf_snr,
     case
         when seeing_problem is not null

@@ -12,5 +12,5 @@ select
     diaSourceId,
     nullif(diaObjectId, 0) as diaObjectId,
     good_definition_bits,
-    coalesce((good_definition_bits & (select bit_or(good_definition.bit) from good_definition)) = 0, false) as is_good
+    coalesce((stored_flags & (select bit_or(good_definition.stored_bit) from good_definition)) = 0, false) as is_good
 from staged_dia_source
