@@ -53,7 +53,7 @@ class AttachedRerun:
         Of the rerun, in the order of opening.
     file : ApdbFile or ColumnarRerun
     instrument : Instrument
-    look_at_moments : callable
+    moments_of : callable
         Tells the unit of the moments, out of some rows: `moments` for everybody else.
     flag_set : str
     bad_flags : tuple of str
@@ -67,7 +67,7 @@ class AttachedRerun:
     number: int
     file: RerunFile
     instrument: Instrument
-    look_at_moments: Callable[[], Moments]
+    moments_of: Callable[[], Moments]
     flag_set: str
     bad_flags: tuple[str, ...]
     skipped_flags: tuple[str, ...]
@@ -75,7 +75,7 @@ class AttachedRerun:
     @property
     def moments(self) -> Moments:
         """The unit of the moments; an APDB is looked into when somebody first asks for it."""
-        return self.look_at_moments()
+        return self.moments_of()
 
     @property
     def flag_encoding(self) -> str:
@@ -147,20 +147,7 @@ def examine(
     """
     where = f"rerun {name!r} ({file.path})"
     schema.check_required(file.tables, where=where)
-    in_file = schema.flags_in_file(file.tables["DiaSource"])
-    kept = tuple(flag for flag in flags if flag in in_file)
-    skipped = tuple(flag for flag in flags if flag not in in_file)
-    if not kept:
-        raise FlagError(
-            f"{where}: none of the flags {', '.join(flags)} exists in this file; "
-            f"it holds: {', '.join(in_file)}"
-        )
-    if skipped:
-        warnings.warn(
-            f"{where}: its generation lacks {', '.join(skipped)}; good follows the others",
-            FlagWarning,
-            stacklevel=2,
-        )
+    kept, skipped = _flags_of(file, flags, where=where)
     if isinstance(file, ColumnarRerun) and file.is_stale:
         mend = "export it again" if file.folder else "`hitsduck workspace refresh`"
         warnings.warn(
@@ -185,12 +172,34 @@ def examine(
         with looking() as opened:
             return detect_moments(file, opened, candidates=found.candidates, stated=moments)
 
-    if isinstance(file, ApdbFile) and file.readable_path == file.path:
-        look_later = cache(partial(_of_unchanged, file, name, look_at_moments))
-    else:  # a private copy may be gone later, and a store tells it from its manifest
-        unit = look_at_moments()
-        look_later = cache(lambda: unit)
-    return AttachedRerun(name, catalog, number, file, found, look_later, flag_set, kept, skipped)
+    if isinstance(file, ColumnarRerun) or file.is_private_copy:
+        # A private copy may be gone later, and a store tells it from its manifest.
+        moments_of = cache(look_at_moments)
+        moments_of()
+    else:
+        moments_of = cache(partial(_of_unchanged, file, name, look_at_moments))
+    return AttachedRerun(name, catalog, number, file, found, moments_of, flag_set, kept, skipped)
+
+
+def _flags_of(
+    file: RerunFile, flags: Sequence[str], *, where: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the flags of the good definition that a file holds, and those that it lacks."""
+    in_file = schema.flags_in_file(file.tables["DiaSource"])
+    kept = tuple(flag for flag in flags if flag in in_file)
+    skipped = tuple(flag for flag in flags if flag not in in_file)
+    if not kept:
+        raise FlagError(
+            f"{where}: none of the flags {', '.join(flags)} exists in this file; "
+            f"it holds: {', '.join(in_file)}"
+        )
+    if skipped:
+        warnings.warn(
+            f"{where}: its generation lacks {', '.join(skipped)}; good follows the others",
+            FlagWarning,
+            stacklevel=3,
+        )
+    return kept, skipped
 
 
 def _of_unchanged(file: ApdbFile, rerun: str, look: Callable[[], Moments]) -> Moments:

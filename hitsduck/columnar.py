@@ -327,11 +327,8 @@ class ColumnarRerun:
     #: Threads may share a scan: the rows lie in DuckDB's own format.
     can_be_sliced: ClassVar[bool] = True
     prefix: ClassVar[str] = ""
-
-    @property
-    def readable_path(self) -> Path:
-        """The same as `path`: nothing is copied."""
-        return self.path
+    #: Nothing is copied.
+    is_private_copy: ClassVar[bool] = False
 
     @property
     def metadata(self) -> dict[str, str]:

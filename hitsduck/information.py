@@ -116,5 +116,5 @@ def info_of(reruns: Reruns, rerun: AttachedRerun) -> dict[str, Any]:
             if (unread := schema.unread_columns(table, file.origin_tables.get(table, {})))
         },
         "is_simulated": file.is_simulated,
-        "is_private_copy": file.readable_path != file.path,
+        "is_private_copy": file.is_private_copy,
     }

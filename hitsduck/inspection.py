@@ -176,6 +176,11 @@ class ApdbFile(WatchedFile):
     folder: ClassVar[Path | None] = None
 
     @property
+    def is_private_copy(self) -> bool:
+        """Whether a copy is read that is ours alone, of a WAL database."""
+        return self.readable_path != self.path
+
+    @property
     def origin_path(self) -> Path | None:
         """None: the file is the APDB itself."""
         return None

@@ -766,7 +766,7 @@ def _watched(
     found: dict[Path, tuple[str, RerunFile | WatchedFile]] = {}
     for name, rerun in attached.items():
         file = rerun.file
-        if file.readable_path == file.path:
+        if not file.is_private_copy:
             place = file.store if isinstance(file, ColumnarRerun) else file.path
             found.setdefault(place, (name, file))
     return list(found.values())
