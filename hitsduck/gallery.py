@@ -216,6 +216,8 @@ class Picture:
         It shows a single rerun.
     is_of_comparison : bool
         It shows the comparison of two.
+    is_on_sky : bool
+        Its numbers are of groups of overlapping fields, which are found once for all.
     """
 
     purpose: str
@@ -223,6 +225,7 @@ class Picture:
     draw: Callable[[pl.DataFrame, Wanted], AnyChart] = field(repr=False)
     is_of_one: bool = False
     is_of_comparison: bool = False
+    is_on_sky: bool = False
 
 
 def _on_sky(w: Wanted, names: Sequence[str], table: str) -> pl.DataFrame:
@@ -300,11 +303,13 @@ CHARTS: dict[str, Picture] = {
         lambda frame, w: charts.sky_difference(
             frame, panels=w.panels, left=w.pair[0], right=w.pair[1], what=w.binned
         ),
+        is_on_sky=True,
     ),
     "sky_overplot": Picture(
         "objects of two reruns or more over each other on the sky",
         lambda w: _on_sky(w, w.several, w.points),
         lambda frame, w: charts.sky_overplot(frame, panels=w.panels, what=w.points),
+        is_on_sky=True,
     ),
     "sky_zoom": Picture(
         "objects of two reruns or more one by one in a small window of the sky",
@@ -312,12 +317,14 @@ CHARTS: dict[str, Picture] = {
             w.reruns, w.several, window=w.zoomed, table=w.points, good=w.good, where=w.where
         ),
         lambda frame, w: charts.sky_zoom(frame, window=w.zoomed, what=w.points),
+        is_on_sky=True,
     ),
     "sky_map": Picture(
         "where on the sky the sources of a rerun lie",
         lambda w: _on_sky(w, [w.name], w.binned),
         lambda frame, w: charts.sky_map(frame, panels=w.panels, what=w.binned),
         is_of_one=True,
+        is_on_sky=True,
     ),
     "focal_plane": Picture(
         "where in the focal plane the sources of a rerun lie",
@@ -489,9 +496,11 @@ def charts_data(reruns: Reruns, names: Iterable[str], **options: Any) -> dict[st
         # They share one comparison, so that they are worked out one after the other.
         compared = [name for name, drawn in pictures.items() if drawn.is_of_comparison]
         together = pool.submit(lambda: {name: pictures[name].data(wanted) for name in compared})
+        if any(drawn.is_on_sky for drawn in pictures.values()):
+            pool.submit(lambda: wanted.panels)  # while others are worked out, which go before
         alone = {
             name: [pool.submit(drawn.data, part) for part in _parts(wanted, drawn)]
-            for name, drawn in pictures.items()
+            for name, drawn in sorted(pictures.items(), key=lambda item: item[1].is_on_sky)
             if name not in compared
         }
         return {

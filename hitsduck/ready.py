@@ -39,8 +39,11 @@ _SUMMARIES = (
     "visit_summary",
     "visit_detector_summary",
     "visit_extent",
+    "visit_tile",
+    "visit_tile_bin",
     "detector_summary",
     "night_summary",
+    "focal_plane_bin",
     "flag_summary",
 )
 #: Every view that is kept.
@@ -117,12 +120,15 @@ def store(connection: Connection, rerun: AttachedRerun) -> str | None:
     found = digest(rerun)
     if found is None:
         return None
+    connection.execute("set global preserve_insertion_order = true")
     try:
         _store(connection, rerun)
     except HitsduckError:
         for view in (_SOURCES, *_SUMMARIES):
             connection.execute(f"drop table if exists {_home(rerun)}.{_table(view)}")
         return None
+    finally:
+        connection.execute("set global preserve_insertion_order = false")
     return found
 
 
@@ -149,12 +155,10 @@ def _store(connection: Connection, rerun: AttachedRerun) -> None:
         ViewMaker(connection, placed, over).ensure(PLACED[1])
         # In the order of the rows that it stands for: a reader takes some columns of sources
         # whose ids may be there twice from here, and others from there.
-        connection.execute("set global preserve_insertion_order = true")
         connection.execute(
             f"create table {target} as select * exclude (rerun) "
             f"from {quote_identifier(placed)}.{PLACED[1]}"
         )
-        connection.execute("set global preserve_insertion_order = false")
         of_narrow = ViewMaker(
             connection,
             counted,
@@ -167,7 +171,7 @@ def _store(connection: Connection, rerun: AttachedRerun) -> None:
             made_in = quote_identifier(counted if is_narrow else whole_schema)
             connection.execute(
                 f"create table {home}.{_table(view)} as "
-                f"select * exclude (rerun) from {made_in}.{quote_identifier(view)}"
+                f"select * exclude (rerun) from {made_in}.{quote_identifier(view)} order by all"
             )
 
 

@@ -129,7 +129,14 @@ def test_counts_are_the_same_once_sources_are_in_memory(folder: Path) -> None:
 
 def test_kept_views_give_what_the_views_over_the_files_give(reruns: Reruns) -> None:
     summaries = ("visit_summary", "detector_summary", "night_summary", "flag_summary")
-    for view in (*summaries, "image", "integrity_source_without_object", "rerun_counts"):
+    bins = ("focal_plane_bin", "visit_tile", "visit_tile_bin")
+    for view in (
+        *summaries,
+        *bins,
+        "image",
+        "integrity_source_without_object",
+        "rerun_counts",
+    ):
         kept = reruns.query(f"select * from {relation(reruns, 'May2020', view)} order by all")
         direct = reruns.query(f"select * from {reruns.scope('May2020', view)} order by all")
         # Sums of fractions may come in another order.
@@ -485,18 +492,36 @@ def test_visit_grid_bins_are_where_astropy_puts_the_sources(
         assert (found & shifted).total() < 0.6 * drawn.height
 
 
-def test_only_so_many_visits_have_a_tile(
-    reruns: Reruns, good: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+def test_only_so_many_visits_have_a_tile(tmp_path: Path) -> None:
+    # 200 visits, later ones with lower numbers; that of number 899 has no good source.
+    sources = [
+        source(1 + i, 10.0, 10.0, visit=900 - i, midpointMjdTai=57_000.0 + i) for i in range(200)
+    ]
+    sources[1]["pixelFlags_bad"] = True
+    with hitsduck.open_reruns({"a": apdb(tmp_path / "a.db", sources)}, instrument="DECam") as one:
+        frame = chartdata.visit_grid(one)
+        every = chartdata.visit_grid(one, good=False)
+    assert every.sort("tile")["visit"].to_list() == [str(900 - i) for i in range(196)]
+    assert every["n_visits"].unique().to_list() == [200]
+    shown = [str(900 - i) for i in range(196) if i != 1]
+    assert frame.sort("tile")["visit"].to_list() == shown
+    assert frame.sort("tile")["tile"].to_list() == list(range(195))
+    assert (frame["n_visits"].unique().to_list(), frame["n"].sum()) == ([199], 195)
+
+
+def test_a_grid_of_few_sources_has_bins_of_twice_the_size(
+    reruns: Reruns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = importlib.import_module("hitsduck.chartdata.visits")
-    monkeypatch.setattr(module, "MOST_TILES", 3)
-    frame = chartdata.visit_grid(reruns)
-    first = good.group_by("visit").agg(pl.len(), pl.min("mjd")).sort("mjd", "visit").head(3)
-    assert dict(frame.group_by("visit").agg(pl.sum("n")).rows()) == {
-        str(visit): n for visit, n, _ in first.rows()
-    }
-    assert frame["n_visits"].unique().to_list() == [good["visit"].n_unique()]
-    assert sorted(frame["tile"].unique()) == [0, 1, 2]
+    few = chartdata.visit_grid(reruns)
+    assert float(few["n_visit"].max()) < 500  # type: ignore[arg-type]
+    monkeypatch.setattr(importlib.import_module("hitsduck.chartdata.visits"), "_FEW_SOURCES", 1)
+    many = chartdata.visit_grid(reruns)
+    assert (few["n_bins"].unique().to_list(), many["n_bins"].unique().to_list()) == ([32], [64])
+    assert few["bin_deg"].unique().to_list() == [2 * many["bin_deg"][0]]
+    wide: Counter[tuple[int, int, int]] = Counter()
+    for tile, x, y, n in many["tile", "x_bin", "y_bin", "n"].rows():
+        wide[tile, x // 2, y // 2] += n
+    assert {(tile, x, y): n for tile, x, y, n in few["tile", "x_bin", "y_bin", "n"].rows()} == wide
 
 
 # -- distributions ----------------------------------------------------------------------

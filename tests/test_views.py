@@ -292,8 +292,9 @@ def test_where_the_camera_is_not_known_only_what_needs_it_is_refused(tmp_path: P
         "visit_detector_summary": {"night"} | SUMMARY_DENSITIES,
         "visit_summary": {"night"} | SUMMARY_DENSITIES,
         "detector_summary": SUMMARY_DENSITIES | PER_VISIT,
-        # Its rows are nights.
+        # Their rows are nights, and places in the focal plane.
         "night_summary": set(views.view_named("night_summary").columns),
+        "focal_plane_bin": set(views.view_named("focal_plane_bin").columns),
     }
     with hitsduck.open_reruns({"a": path}) as reruns:
         for name, refused in expected.items():
@@ -315,6 +316,9 @@ def test_where_the_id_rule_is_not_known_counts_flags_and_objects_are_answered(tm
         "visit_detector_summary",
         "visit_summary",
         "visit_extent",
+        "visit_tile",
+        "visit_tile_bin",
+        "focal_plane_bin",
         "detector_summary",
         "night_summary",
         "integrity_missing_detector",

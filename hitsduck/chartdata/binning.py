@@ -49,7 +49,7 @@ class BinCounter:
     def _count(self) -> None:
         if not self._pending:
             return
-        cells, n = np.unique(np.concatenate(self._pending), return_counts=True)
+        cells, n = _counted(np.concatenate(self._pending))
         self._pending, self._n_pending = [], 0
         if self._cells.size:
             every = np.concatenate([self._cells, cells])
@@ -69,3 +69,12 @@ class BinCounter:
                 "n": self._n,
             }
         )
+
+
+def _counted(cells: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sort some numbers in place; return each once, ascending, and how often it is there."""
+    cells.sort()
+    is_first = np.ones(cells.size, dtype=bool)
+    np.not_equal(cells[1:], cells[:-1], out=is_first[1:])
+    first = np.flatnonzero(is_first)
+    return cells[first], np.diff(first, append=cells.size)

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from hitsduck.chartdata.asking import chosen, of_each, position_problem
-from hitsduck.chartdata.binning import FARTHEST_BIN, BinCounter
-from hitsduck.chartdata.keeping import relation
+from hitsduck.chartdata.asking import chosen, in_order, of_each, position_problem
 from hitsduck.errors import InstrumentError, QueryError
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
 
-#: Bins of the focal plane and of the stacked detectors, in pixels.
-FOCAL_PLANE_BIN_PX = 64
+#: Bins of the stacked detectors, in pixels.
 DETECTOR_BIN_PX = 16
 #: Sources farther outside of a detector's pixels than this are not drawn, only counted.
 _MARGIN_PX = 128
@@ -64,22 +59,15 @@ def detector_outlines(reruns: Reruns, name: str) -> pl.DataFrame:
 
 
 def focal_plane(
-    reruns: Reruns,
-    name: str | None = None,
-    *,
-    bin_px: int = FOCAL_PLANE_BIN_PX,
-    good: bool = True,
-    where: str | None = None,
+    reruns: Reruns, name: str | None = None, *, good: bool = True, where: str | None = None
 ) -> pl.DataFrame:
-    """Bin the sources of a rerun in the focal plane.
+    """Return the sources of a rerun in bins of the focal plane.
 
     Parameters
     ----------
     reruns : Reruns
     name : str, optional
         The rerun; the last by default.
-    bin_px : int
-        Size of a bin, in pixels of the first detector.
     good : bool
         Only good sources.
     where : str, optional
@@ -88,9 +76,10 @@ def focal_plane(
     Returns
     -------
     polars.DataFrame
-        One row per filled bin: ``rerun``, ``x_bin``, ``y_bin`` (bin k covers
-        ``k * bin_mm`` to ``(k + 1) * bin_mm`` of the focal plane), ``n``, ``bin_mm``,
-        ``n_total`` (all sources of the rerun, also those without a position).
+        One row per filled bin of the view ``focal_plane_bin``, in order of x and y:
+        ``rerun``, ``x_bin``, ``y_bin`` (bin k covers ``k * bin_mm`` to ``(k + 1) * bin_mm``
+        of the focal plane), ``n``, ``bin_mm``, ``n_total`` (all sources of the rerun, also
+        those without a position).
 
     Raises
     ------
@@ -101,29 +90,16 @@ def focal_plane(
     problem = position_problem(reruns, name)
     if problem:
         raise InstrumentError(problem)
-    geometry = reruns.scope(name, "detector_geometry")
-    # Asked before: joined to every source it would take as long as the bins themselves.
-    (first,) = reruns.few_rows(
-        f"select arg_min(pixel_size_x_mm, detector) as pixel_mm from {geometry}"
+    column = "n_good_dia_sources" if good else "n_dia_sources"
+    bins = of_each(
+        reruns,
+        "focal_plane_bin",
+        f"select x_bin, y_bin, {column} as n, bin_mm from {{view}} where {column} > 0",
+        names=[name],
+        where=where,
     )
-    bin_mm = bin_px * first["pixel_mm"]
-    counter = BinCounter()
-
-    def take(batch: dict[str, NDArray[Any]]) -> None:
-        x_bin, y_bin = (np.floor(batch[f"focal_{axis}_mm"] / bin_mm) for axis in "xy")
-        known = (np.abs(x_bin) < FARTHEST_BIN) & (np.abs(y_bin) < FARTHEST_BIN)
-        counter.add(y_bin[known], x_bin[known])
-
-    condition = "is_good" if good else "true"
-    view = relation(reruns, name, "dia_source_focal_plane", where)
-    n_total = reruns.stream(f"select focal_x_mm, focal_y_mm from {view} where {condition}", take)
-    return counter.frame("y_bin", "x_bin").select(
-        pl.lit(name).alias("rerun"),
-        pl.col("x_bin", "y_bin").cast(pl.Int32),
-        "n",
-        pl.lit(bin_mm).alias("bin_mm"),
-        pl.lit(n_total, dtype=pl.Int64).alias("n_total"),
-    )
+    n_total = pl.lit(bins["n"].sum(), dtype=pl.Int64).alias("n_total")
+    return in_order(bins.drop_nulls("x_bin"), "x_bin", "y_bin").with_columns(n_total)
 
 
 def detector_density(

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from hitsduck.chartdata.asking import chosen, of_each
-from hitsduck.chartdata.binning import BinCounter
-from hitsduck.chartdata.keeping import relation
-from hitsduck.chartdata.sky import USABLE
+from hitsduck.chartdata.asking import chosen, in_order, of_each
 
 if TYPE_CHECKING:
     from hitsduck.reruns import Reruns
 
 #: A chart of more visits than this puts neighbours together.
 MOST_VISITS = 1_000
-#: Tiles of `visit_grid`, and the bins along one of them: fewer where there are few sources.
-MOST_TILES = 196
+#: Bins along a tile of `visit_grid`: fewer where there are few sources.
 TILE_BINS = 64
 _FEW_SOURCES = 500
 
@@ -167,7 +161,7 @@ def seeing(
 def visit_grid(
     reruns: Reruns, name: str | None = None, *, good: bool = True, where: str | None = None
 ) -> pl.DataFrame:
-    """Bin the sources of each visit on the sky, around the middle of the visit.
+    """Return the sources of each visit in bins of the sky, around the middle of the visit.
 
     Parameters
     ----------
@@ -181,111 +175,62 @@ def visit_grid(
     Returns
     -------
     polars.DataFrame
-        One row per visit and filled bin, for at most the first 196 visits in order of
+        One row per visit and filled bin, in order of visit, x and y, of the views
+        ``visit_tile`` and ``visit_tile_bin``, which have the first 196 visits in order of
         time: ``rerun``, ``tile`` (of the visit, from 0), ``visit`` (as text), ``x_bin``
         (from 0, towards growing ra), ``y_bin`` (towards growing dec), ``n``,
         ``n_visit`` (sources of the visit), ``n_visits`` (of the rerun), ``bin_deg``,
-        ``n_bins`` (along a tile). Tiles are as large as the box of the widest visit's
-        sources, good or not, and lie around the middle of each one's box.
+        ``n_bins`` (along a tile: 64, or 32 where a visit in the middle has fewer than 500
+        sources). Tiles are as large as the box of the sources, good or not, of the widest
+        of those visits, and lie around the middle of each one's box.
     """
     (name,) = chosen(reruns, name or reruns.names[-1])
-    # Of good sources too the box of all: its middle and size need no pass over them.
+    column = "n_good_dia_sources" if good else "n_dia_sources"
     tiles = of_each(
         reruns,
-        "visit_extent",
+        "visit_tile",
         f"""
-        with tiles as (
-            select
-                visit,
-                {"n_good_dia_sources" if good else "n_dia_sources"} as n_visit,
-                row_number() over (order by first_mjd_tai, visit) - 1 as tile,
-                count(*) over () as n_visits,
-                (ra_low_deg + ra_high_deg) / 2 as ra_middle,
-                (dec_low_deg + dec_high_deg) / 2 as dec_middle,
-                cos(radians(dec_middle)) as cos_dec,
-                greatest((ra_high_deg - ra_low_deg) * cos_dec, dec_high_deg - dec_low_deg) as side,
-                case
-                    when median(n_visit) over () >= {_FEW_SOURCES} then {TILE_BINS}
-                    else {TILE_BINS // 2}
-                end as n_bins
-            from {{view}}
-            where visit is not null and n_visit > 0
-        )
-
         select
-            tile,
             visit,
-            n_visit,
-            n_visits,
-            ra_middle,
-            dec_middle,
-            cos_dec,
-            1.00005 * greatest(max(side) over (), 0.002) / n_bins as bin_deg,
-            n_bins
-        from tiles
-        where tile < {MOST_TILES}
+            {column} as n_visit,
+            bin_deg
+        from {{view}}
+        where {column} > 0
+        order by tile
         """,
         names=[name],
         where=where,
+    ).with_row_index("tile")
+    bins = of_each(
+        reruns,
+        "visit_tile_bin",
+        f"select visit, x_bin, y_bin, {column} as n from {{view}} where {column} > 0",
+        names=[name],
+        where=where,
     )
-    counter = _TileCounter(tiles)
-    if not tiles.is_empty():
-        view = relation(reruns, name, "dia_source", where)
-        condition = "is_good" if good else "true"
-        reruns.stream(
-            f"select visit, ra, dec from {view} "
-            f"where {condition} and visit is not null and {USABLE}",
-            counter.take,
-        )
-    return counter.frame()
-
-
-class _TileCounter:
-    """Counts sources by visit and by the bin of its tile."""
-
-    def __init__(self, tiles: pl.DataFrame) -> None:
-        """Take the tiles, one row per visit."""
-        self._tiles = tiles.sort("tile").select(
-            "tile", pl.col("visit").cast(pl.String), "n_visit", "rerun", "n_visits"
-        )
-        # The same for all; without a visit there is no tile.
-        self._n_bins, self._bin_deg = (
-            (int(tiles["n_bins"][0]), float(tiles["bin_deg"][0])) if tiles.height else (1, 1.0)
-        )
-        self._visit, self._tile, self._ra_middle, self._dec_middle, self._cos_dec = (
-            tiles.sort("visit")[column].to_numpy()
-            for column in ("visit", "tile", "ra_middle", "dec_middle", "cos_dec")
-        )
-        self._bins = BinCounter()
-
-    def take(self, batch: dict[str, NDArray[Any]]) -> None:
-        """Count the sources whose visit has a tile."""
-        place = np.searchsorted(self._visit, batch["visit"])
-        place = np.minimum(place, self._visit.size - 1)
-        has_tile = self._visit[place] == batch["visit"]
-        place, ra, dec = place[has_tile], batch["ra"][has_tile], batch["dec"][has_tile]
-        east = ra - self._ra_middle[place]
-        east = (east - 360 * np.floor(east / 360 + 0.5)) * self._cos_dec[place]
-        north = dec - self._dec_middle[place]
-        x_bin, y_bin = (
-            np.floor(offset / self._bin_deg) + self._n_bins // 2 for offset in (east, north)
-        )
-        self._bins.add(self._tile[place] * self._n_bins + y_bin, x_bin)
-
-    def frame(self) -> pl.DataFrame:
-        """Return the rows of `visit_grid`."""
-        bins = self._bins.frame("row", "x_bin")
-        tile = bins["row"] // self._n_bins
-        of_tile = self._tiles[tile]  # they are numbered from 0
-        return of_tile.select(
-            "rerun",
+    n_bins, bin_deg = TILE_BINS, tiles["bin_deg"][0] if tiles.height else 1.0
+    if tiles.select(pl.median("n_visit").fill_null(0)).item() < _FEW_SOURCES:
+        n_bins, bin_deg = n_bins // 2, bin_deg * 2
+        bins = bins.group_by("visit", pl.col("x_bin", "y_bin") // 2).agg(pl.sum("n"))
+    told = tiles.select(
+        pl.col("tile").cast(pl.Int64),
+        "visit",
+        pl.col("visit").cast(pl.String).alias("text"),
+        "n_visit",
+    )
+    return (
+        in_order(bins, "visit", "x_bin", "y_bin")
+        .join(told, on="visit", how="left", maintain_order="left")
+        .select(
+            pl.lit(name).alias("rerun"),
             "tile",
-            "visit",
-            bins["x_bin"].cast(pl.Int32),
-            (bins["row"] - tile * self._n_bins).cast(pl.Int32).alias("y_bin"),
-            bins["n"],
+            pl.col("text").alias("visit"),
+            "x_bin",
+            "y_bin",
+            "n",
             "n_visit",
-            "n_visits",
-            pl.lit(self._bin_deg).alias("bin_deg"),
-            pl.lit(self._n_bins).alias("n_bins"),
+            pl.lit(tiles.height, dtype=pl.Int64).alias("n_visits"),
+            pl.lit(bin_deg).alias("bin_deg"),
+            pl.lit(n_bins, dtype=pl.Int32).alias("n_bins"),
         )
+    )
