@@ -31,9 +31,11 @@ _SOURCES = "dia_source"
 PLACED = ("dia_source_edge", "dia_source_focal_plane")
 #: The other views that are kept.
 _SUMMARIES = (
+    "good_dia_source",
     "image",
     "good_dia_object",
     "dia_object_summary",
+    "sources_per_object",
     "rerun_counts",
     "rerun_summary",
     "visit_summary",
@@ -169,9 +171,11 @@ def _store(connection: Connection, rerun: AttachedRerun) -> None:
             is_narrow = view in views.narrow_names()
             (of_narrow if is_narrow else of_wide).ensure(view)
             made_in = quote_identifier(counted if is_narrow else whole_schema)
+            # What passes sources through has their order already, by visit and detector.
+            order = " order by all" if views.view_named(view).is_closed else ""
             connection.execute(
                 f"create table {home}.{_table(view)} as "
-                f"select * exclude (rerun) from {made_in}.{quote_identifier(view)} order by all"
+                f"select * exclude (rerun) from {made_in}.{quote_identifier(view)}{order}"
             )
 
 

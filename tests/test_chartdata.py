@@ -129,7 +129,7 @@ def test_counts_are_the_same_once_sources_are_in_memory(folder: Path) -> None:
 
 def test_kept_views_give_what_the_views_over_the_files_give(reruns: Reruns) -> None:
     summaries = ("visit_summary", "detector_summary", "night_summary", "flag_summary")
-    bins = ("focal_plane_bin", "visit_tile", "visit_tile_bin")
+    bins = ("focal_plane_bin", "visit_tile", "visit_tile_bin", "sources_per_object")
     for view in (
         *summaries,
         *bins,

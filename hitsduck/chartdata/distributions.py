@@ -53,33 +53,27 @@ def sources_per_object(
     (name,) = chosen(reruns, name or reruns.names[-1])
     return of_each(
         reruns,
-        "dia_object_summary",
+        "sources_per_object",
         """
-        with counted as (
+        with binned as (
             select
-                n_good_dia_sources > 0 as is_good,
                 n_dia_sources as n_sources,
-                count(*) as n_objects
-            from {view}
-            group by is_good, n_sources
-        ),
-
-        binned as (
-            select
-                *,
+                n_dia_objects,
+                n_good_dia_objects,
                 case
                     when n_sources < 64 then n_sources
                     else cast(
                         ceil(64 * 1.125 ** floor(ln(n_sources / 64) / ln(1.125) + 1e-9)) as bigint
                     )
                 end as n_low
-            from counted
+            from {view}
         ),
 
         kinds as (
-            select 'all' as kind, n_low, n_sources, n_objects from binned
+            select 'all' as kind, n_low, n_sources, n_dia_objects as n_objects from binned
             union all
-            select 'good' as kind, n_low, n_sources, n_objects from binned where is_good
+            select 'good' as kind, n_low, n_sources, n_good_dia_objects as n_objects from binned
+            where n_good_dia_objects > 0
         )
 
         select

@@ -30,6 +30,7 @@ _LEAST_DEG = 1 / 60
 #: Points that are drawn one by one.
 MOST_POINTS = 4_000
 _POSITIONS = {"sources": "dia_source", "objects": "dia_object"}
+_GOOD_POSITIONS = {"sources": "good_dia_source", "objects": "good_dia_object"}
 #: The fields of reruns that are open, by their names and the condition: every map asks for them.
 _FIELDS: WeakKeyDictionary[Reruns, dict[tuple[tuple[str, ...], str | None], pl.DataFrame]] = (
     WeakKeyDictionary()
@@ -134,8 +135,7 @@ def sky_map(
     """
     if table not in _POSITIONS:
         raise QueryError(f"table is {table!r}; it is one of {', '.join(_POSITIONS)}")
-    view = "good_dia_object" if good and table == "objects" else _POSITIONS[table]
-    condition = "is_good" if good and table == "sources" else "true"
+    view = (_GOOD_POSITIONS if good else _POSITIONS)[table]
     drawn = [_Panel(**row) for row in panels.select(_PANEL).iter_rows(named=True)]
     parts = [pl.DataFrame(schema=_BIN_SCHEMA)]
     for name in chosen(reruns, names):
@@ -145,9 +145,7 @@ def sky_map(
             for panel, counter in zip(drawn, counters, strict=True):
                 panel.count(batch["ra"], batch["dec"], counter)
 
-        n_total = reruns.stream(
-            f"select ra, dec from {relation(reruns, name, view, where)} where {condition}", take
-        )
+        n_total = reruns.stream(f"select ra, dec from {relation(reruns, name, view, where)}", take)
         parts += [
             counter.frame("dec_bin", "ra_bin").select(
                 pl.lit(name).alias("rerun"),
@@ -219,10 +217,9 @@ def sky_points(
         There are more than 4,000; take a smaller window, or `sky_map` of this one.
     """
     ra_low, ra_high, dec_low, dec_high, _ = _window(window)
-    view = "good_dia_object" if good and table == "objects" else _POSITIONS[table]
+    view = (_GOOD_POSITIONS if good else _POSITIONS)[table]
     wanted = chosen(reruns, names)
     key = "diaObjectId" if table == "objects" else "diaSourceId"
-    condition = "is_good" if good and table == "sources" else "true"
     points = of_each(
         reruns,
         view,
@@ -232,7 +229,7 @@ def sky_points(
             ra,
             dec
         from {{view}}
-        where {condition} and {USABLE} and dec between $dec_low and $dec_high
+        where {USABLE} and dec between $dec_low and $dec_high
             and ra + 360 * ceil(($ra_low - ra) / 360) <= $ra_high
         order by {key}
         """,
