@@ -268,7 +268,7 @@ class _Side:
     ids: pl.Series | None
     n_unusable: int
 
-    def catalog(self, order: Indices, unit: Unit) -> Catalog:
+    def catalog(self, order: Indices | None, unit: Unit) -> Catalog:
         """Hand the rows to the search."""
         to_axes = partial(_axes, unit)
         return Catalog(*self.position, to_axes, self.image, self.row, self.ids, order)
@@ -476,7 +476,7 @@ def _separation(distance2: Floats, unit: Unit, radius: float) -> Floats:
 def _match(
     left_side: _Side,
     right_side: _Side,
-    partition: tuple[Indices, Indices, Iterable[Part]],
+    partition: tuple[Indices | None, Indices | None, Iterable[Part]],
     unit: Unit,
     radius: float,
     how: How,
@@ -491,14 +491,16 @@ def _match(
         rows, others, distance2 = all_rows(left, right, parts, reach=reach)
         is_ambiguous = (np.bincount(rows)[rows] > 1) | (np.bincount(others)[others] > 1)
     else:
-        of_left, of_right = nearest_rows(left, right, parts, reach=reach)
+        wants_nearest = how != "best2", how != "best1"
+        of_left, of_right = nearest_rows(
+            left, right, parts, reach=reach, wants_nearest=wants_nearest
+        )
         if how == "best2":
             others = np.flatnonzero(of_right.partner >= 0)
             rows = of_right.partner[others]
             distance2 = of_right.distance2[others]
         else:
-            rows = left.slots_by_row()
-            rows = rows[of_left.partner[rows] >= 0]
+            rows = left.matched(of_left.partner)
             if how == "mutual":
                 rows = rows[of_right.partner[of_left.partner[rows]] == rows]
             others = of_left.partner[rows]

@@ -59,8 +59,8 @@ class Catalog:
     ids
         Ids of all rows of the frame, to break ties; None for the order of rows.
     order
-        The rows in the order in which they are searched, shape (n,). Position in this
-        order is called a slot.
+        The rows in the order in which they are searched, shape (n,); None if that is theirs.
+        Position in this order is called a slot.
     """
 
     first: Floats
@@ -69,29 +69,40 @@ class Catalog:
     image: Indices | None
     row: Indices | None
     ids: pl.Series | None
-    order: Indices
+    order: Indices | None
+
+    @property
+    def size(self) -> int:
+        """How many rows there are."""
+        return self.first.size
+
+    def _rows(self, slots: Indices) -> Indices:
+        return slots if self.order is None else self.order[slots]
 
     def axes_and_image(self, slots: Indices) -> tuple[Floats, Indices | None]:
         """Give the coordinates and image numbers of some rows."""
         axes = np.empty((0, slots.size))
         for block in _blocks(slots):
-            rows = self.order[slots[block]]
+            rows = self._rows(slots[block])
             some = self.to_axes(self.first[rows], self.second[rows])
             if not axes.size:
                 axes = np.empty((some.shape[0], slots.size))
             axes[:, block] = some
-        return axes, None if self.image is None else self.image[self.order[slots]]
+        return axes, None if self.image is None else self.image[self._rows(slots)]
 
     def frame_rows(self, slots: Indices) -> Indices:
         """Give the row numbers in the frame of some rows."""
-        rows = self.order[slots]
+        rows = self._rows(slots)
         return rows if self.row is None else self.row[rows]
 
-    def slots_by_row(self) -> Indices:
-        """Give the slots of all rows, in the order of the frame."""
+    def matched(self, partner: Indices) -> Indices:
+        """Give the slots that have a partner, in the order of the frame."""
+        if self.order is None:
+            return np.flatnonzero(partner != _NONE)
         slots = np.empty_like(self.order)
         slots[self.order] = np.arange(self.order.size)
-        return slots
+        matched: Indices = slots[partner[slots] != _NONE]
+        return matched
 
     def id_ranks(self, slots: Indices) -> Indices:
         """Rank the ids of some rows; equal ids have equal ranks."""
@@ -108,9 +119,10 @@ class Nearest:
     Attributes
     ----------
     partner
-        Row of the neighbour, -1 where there is none within the radius, shape (n,).
+        Slot of the neighbour, -1 where there is none within the radius, shape (n,), or (0,)
+        where it is not asked for.
     distance2
-        Square of the distance to it, shape (n,).
+        Square of the distance to it, of the same shape.
     has_others
         Whether more than one row of the other catalogue is within the radius, shape (n,).
     """
@@ -372,17 +384,18 @@ def _where(is_kept: NDArray[np.bool_], pairs: Pairs) -> Pairs:
 class _Search:
     """What is known so far about the neighbours of one side's places."""
 
-    def __init__(self, places: _Places, others: _Places) -> None:
-        self.places, self.others = places, others
-        self.distance2 = np.full(places.size, np.inf)
+    def __init__(self, places: _Places, others: _Places, *, wants_nearest: bool) -> None:
+        self.places, self.others, self.wants_nearest = places, others, wants_nearest
+        self.distance2 = np.full(places.size if wants_nearest else 0, np.inf)
         self.n_near = np.zeros(places.size, dtype=np.int64)
         self.found: list[Pairs] = []
 
     def add(self, mine: Indices, theirs: Indices, distance2: Floats) -> None:
         """Count new pairs, and keep those that may be the nearest."""
-        np.minimum.at(self.distance2, mine, distance2)
         np.add.at(self.n_near, mine, self.others.n_rows(theirs))
-        self.found.append(_where(distance2 <= self.distance2[mine], (mine, theirs, distance2)))
+        if self.wants_nearest:
+            np.minimum.at(self.distance2, mine, distance2)
+            self.found.append(_where(distance2 <= self.distance2[mine], (mine, theirs, distance2)))
 
     def partner(self) -> Indices:
         """Give the nearest place of each place: by distance, lowest id, then position."""
@@ -405,27 +418,32 @@ class _Search:
         return partner
 
     def write(self, result: Nearest, n_own: int) -> None:
-        """Turn places into rows: the k-th row of a place goes with the k-th of the other."""
+        """Turn places into rows, and keep what is known of the part's own."""
+        shared, slots = self.places.shared, self.places.slots
+        own = np.flatnonzero(self.places.order < n_own) if n_own < slots.size else slice(None)
+        slots = slots[own]
+        has_others = self.n_near > 1
+        result.has_others[slots] = (has_others if shared is None else has_others[shared.place])[own]
+        if self.wants_nearest:
+            partner, distance2 = self._of_rows()
+            result.partner[slots] = partner[own]
+            result.distance2[slots] = distance2[own]
+
+    def _of_rows(self) -> tuple[Indices, Floats]:
+        """Give partner and distance: the k-th row of a place goes with the k-th of the other."""
         places, others = self.places, self.others
-        partner, distance2, has_others = self.partner(), self.distance2, self.n_near > 1
+        partner, distance2 = self.partner(), self.distance2
         number: Indices | int = 0
         if places.shared is not None:
             place = places.shared.place
-            partner, distance2, has_others = partner[place], distance2[place], has_others[place]
+            partner, distance2 = partner[place], distance2[place]
             number = places.shared.number
         unmatched = np.flatnonzero(partner == _NONE)
         if others.shared is not None:
             number = np.where(number < others.n_rows(partner), number, 0)
         partner = others.rows(partner, number)
         partner[unmatched] = _NONE
-        slots = places.slots
-        if n_own < slots.size:
-            own = np.flatnonzero(places.order < n_own)
-            slots, partner, distance2 = slots[own], partner[own], distance2[own]
-            has_others = has_others[own]
-        result.partner[slots] = partner
-        result.distance2[slots] = distance2
-        result.has_others[slots] = has_others
+        return partner, distance2
 
 
 class _OpenPart:
@@ -466,9 +484,10 @@ class _OpenPart:
         find = partial(self.grid.windows, query_v, query_key, target_key)
         return _Windows(list(itertools.chain.from_iterable(self.each(find, halves))))
 
-    def search(self) -> tuple[_Search, _Search]:
+    def search(self, wants_nearest: tuple[bool, bool]) -> tuple[_Search, _Search]:
         """Search both sides at once, then further out for places that need it."""
-        of_left, of_right = _Search(self.left, self.right), _Search(self.right, self.left)
+        of_left = _Search(self.left, self.right, wants_nearest=wants_nearest[0])
+        of_right = _Search(self.right, self.left, wants_nearest=wants_nearest[1])
         # A crowd within a large radius has far too many pairs to look at, but most of its
         # places have their nearest, and a second, within a small one.
         done, windows = self._affordable(*self.points, self.reach * 1e-6, self.windows())
@@ -518,7 +537,12 @@ class _OpenPart:
 
 
 def nearest_rows(
-    left: Catalog, right: Catalog, parts: Iterable[Part], *, reach: float
+    left: Catalog,
+    right: Catalog,
+    parts: Iterable[Part],
+    *,
+    reach: float,
+    wants_nearest: tuple[bool, bool] = (True, True),
 ) -> tuple[Nearest, Nearest]:
     """Find the nearest neighbour of every row, both ways.
 
@@ -530,6 +554,9 @@ def nearest_rows(
         Parts of them such that every row is own in one, with all its neighbours.
     reach
         Largest distance, inclusive, in the unit of the axes.
+    wants_nearest
+        Of left and of right, whether its nearest neighbours are asked for, beside whether
+        there are others.
 
     Returns
     -------
@@ -537,14 +564,16 @@ def nearest_rows(
         For the rows of the left catalogue, and for those of the right.
     """
     of_left, of_right = (
-        Nearest(np.full(n, _NONE), np.full(n, np.inf), np.zeros(n, dtype=np.bool_))
-        for n in (left.order.size, right.order.size)
+        Nearest(np.full(n, _NONE), np.full(n, np.inf), np.zeros(catalog.size, dtype=np.bool_))
+        for catalog, is_wanted in zip((left, right), wants_nearest, strict=True)
+        for n in (catalog.size if is_wanted else 0,)
     )
 
     def search_part(part: Part, each: Each = map) -> None:
         left_slots, n_left, right_slots, n_right = part
         if left_slots.size and right_slots.size:
-            searches = _OpenPart(left, right, (left_slots, right_slots), reach, each).search()
+            opened = _OpenPart(left, right, (left_slots, right_slots), reach, each)
+            searches = opened.search(wants_nearest)
             list(each(_Search.write, searches, (of_left, of_right), (n_left, n_right)))
 
     parts = iter(parts)

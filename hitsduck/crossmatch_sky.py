@@ -189,7 +189,7 @@ def sky_parts(
     *,
     radius_arcsec: float,
     part_rows: int,
-) -> tuple[Indices, Indices, Iterator[Part]]:
+) -> tuple[Indices | None, Indices | None, Iterator[Part]]:
     """Cut two catalogues into parts of the sky that can be matched one by one.
 
     A part is a run of neighbouring HEALPix cells (nested order).
@@ -208,7 +208,8 @@ def sky_parts(
     Returns
     -------
     left_order, right_order
-        The rows of each catalogue in the order of their cells, shapes (n,) and (m,).
+        The rows of each catalogue in the order of their cells, shapes (n,) and (m,); None
+        where they are not cut, and in their own.
     parts
         (left slots, number of own ones, right slots, number of own ones) of each part,
         where slots count in the orders above. Own slots come first, and every row is
@@ -225,7 +226,7 @@ def sky_parts(
     sizes = left_deg[0].size, right_deg[0].size
     if sum(sizes) <= part_rows:
         slots, others = np.arange(sizes[0]), np.arange(sizes[1])
-        return slots, others, iter([(slots, sizes[0], others, sizes[1])])
+        return None, None, iter([(slots, sizes[0], others, sizes[1])])
     left_cell, left_order = _in_order_of_cells(*left_deg)
     right_cell, right_order = _in_order_of_cells(*right_deg)
     for depth in range(healpix_depth(radius_arcsec), -1, -1):
