@@ -222,6 +222,17 @@ def test_there_is_a_test_that_asks_each_view():
         assert re.search(rf"\b(from|join) {name}\b|[\"'.]{name}\b", tests), name
 
 
+def test_every_view_is_listed_as_its_header_says():
+    listed = (views.sql_folder() / "README.md").read_text(encoding="utf-8")
+    for layer in views.LAYERS:
+        table = listed.split(f"`{layer}/`\n\n")[1].split("\n\n")[0].splitlines()[2:]
+        assert table == [
+            f"| `{view.name}` | {view.purpose} | {view.grain} |"
+            for view in sorted(views.views(), key=lambda view: view.name)
+            if view.layer == layer
+        ]
+
+
 # -- empty files ---------------------------------------------------------------
 
 #: Views with rows whether there are sources or not.

@@ -1,4 +1,4 @@
--- purpose: Square tiles of the sky, all of one size, each around the middle of the box of a visit's sources.
+-- purpose: Square tiles of the sky, all of one size, each around the middle of the box of a visit's sources in this rerun; another rerun's tiles lie a little elsewhere.
 -- grain: one row per visit with at least one source whose position can be drawn
 -- inputs: visit_extent
 -- columns:

@@ -1,4 +1,4 @@
--- purpose: Sources of the first 196 visits by where in the tile of their visit they lie, in 64 times 64 bins.
+-- purpose: Sources of the first 196 visits by where in the tile of their visit they lie, in 64 times 64 bins; bins of two reruns are not the same piece of sky (visit_tile).
 -- grain: one row per visit and bin with at least one source
 -- inputs: dia_source, visit_tile, rerun
 -- columns:
