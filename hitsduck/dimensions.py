@@ -298,15 +298,11 @@ def _steps(name: str, values: Floats, step: float) -> Dimension:
     """Cut into bins of one width."""
     # a value on a bound, such as 1.1 = 11 * 0.1, must not fall below it by its last bit
     index = np.floor(values / step + 1e-9)
-    known = index[np.isfinite(index)]
-    first = int(known.min()) if len(known) else 0
-    count = int(known.max()) - first + 1 if len(known) else 0
+    is_known = np.isfinite(index)
+    used = np.unique(index[is_known])  # of all bins up to an absurd value there may be billions
     decimals = max(0, -math.floor(math.log10(step)))
-    labels = [
-        f"{(first + k) * step:.{decimals}f}-{(first + k + 1) * step:.{decimals}f}"
-        for k in range(count)
-    ]
-    codes = np.where(np.isfinite(index), index - first, count).astype(np.int32)
+    labels = [f"{k * step:.{decimals}f}-{(k + 1) * step:.{decimals}f}" for k in map(int, used)]
+    codes = np.where(is_known, np.searchsorted(used, index), len(labels)).astype(np.int32)
     return _used(name, [*labels, UNKNOWN], codes)
 
 

@@ -14,9 +14,11 @@ from hitsduck import attaching, columnar, inspection, schema, storing
 from hitsduck.cameras import Camera, get_camera, read_camera
 from hitsduck.columnar import Door
 from hitsduck.connection import Settings, Tracer
+from hitsduck.definitions import definition_rows
 from hitsduck.errors import (
     CacheWarning,
     HitsduckError,
+    InstrumentError,
     NotAnApdbError,
     OutputError,
     QueryError,
@@ -235,7 +237,9 @@ def refresh_workspace(
 ) -> list[str]:
     """Read again those reruns of a workspace whose APDB has changed, and only those.
 
-    Where views were computed by an earlier hitsduck, they are computed anew.
+    Where views were computed by an earlier hitsduck, they are computed anew. The flags of good
+    sources and the instrument stay what they were: where others were stated when the workspace was
+    made, they are to be stated again.
 
     Parameters
     ----------
@@ -264,14 +268,36 @@ def refresh_workspace(
     kept = {s.rerun: f"{os.fspath(path)}:{s.rerun}" for s in found if s.state != "changed"}
     columns = {stored.rerun: stored.columns for stored in found}
     sources = {stored.rerun: stored.path for stored in changed} | kept
+    made_by = storing.definitions_stored(path)
     try:
         with open_reruns(sources, **options) as reruns:
+            for name, before in made_by.items():
+                _check_defined_alike(reruns, name, before)
             reruns.rewrite_workspace(
                 path, order=[stored.rerun for stored in found], columns=columns, progress=progress
             )
     except HitsduckError as error:
         raise type(error)(f"{os.fspath(path)}: nothing was refreshed: {error}") from error
     return [stored.rerun for stored in changed]
+
+
+def _check_defined_alike(reruns: Reruns, name: str, before: Mapping[str, Any]) -> None:
+    """Refuse to make the views of a stored rerun by other flags, or without its instrument."""
+    rows = definition_rows(reruns.attached(name))
+    flags = sorted(row["flag"] for row in rows["good_definition"])
+    if flags != before["bad_flags"]:
+        raise QueryError(
+            f"good sources of rerun {name!r} are stored without {', '.join(before['bad_flags'])}, "
+            f"and these are the flags of another definition: {', '.join(flags)}; state those that "
+            "are stored (bad_flags=, --bad-flags), or make a new workspace"
+        )
+    instrument = rows["rerun"][0]["instrument"]
+    if before["instrument"] is not None and instrument != before["instrument"]:
+        raise InstrumentError(
+            f"rerun {name!r} is stored as one of {before['instrument']}, and now it is "
+            f"{instrument or 'not told by its numbers'}; state the instrument (instrument=, "
+            "--instrument), or make a new workspace"
+        )
 
 
 def rerun_name(path: PathLike) -> str:

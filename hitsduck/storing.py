@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
@@ -72,6 +72,32 @@ class StoredRerun:
     columns: str
     versions: dict[str, str]
     views: str
+
+
+def definitions_stored(path: str | os.PathLike[str]) -> dict[str, dict[str, object]]:
+    """Return by which instrument and bad flags the views of a workspace were made.
+
+    Parameters
+    ----------
+    path : path-like
+        A workspace.
+
+    Returns
+    -------
+    dict of str to dict
+        {rerun: {``instrument``: its name or None, ``bad_flags``: sorted names}}.
+    """
+    found: dict[str, dict[str, object]] = {}
+    with closing(duckdb.connect(os.fspath(path), read_only=True)) as connection:
+        for stored in status(path):
+            home = quote_identifier(stored.rerun)
+            row = connection.execute(f"select instrument from {home}.rerun").fetchone()
+            flags = connection.execute(f"select flag from {home}.good_definition order by flag")
+            found[stored.rerun] = {
+                "instrument": row[0] if row else None,
+                "bad_flags": [flag for (flag,) in flags.fetchall()],
+            }
+    return found
 
 
 def create_workspace(

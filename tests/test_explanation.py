@@ -10,6 +10,7 @@ import pytest
 from campaign.synthetic import FIRST_NIGHT, Cause, make_pair
 from scipy import stats
 
+from hitsduck import dimensions
 from hitsduck.counting import Rows, count_singles, pair_values, single_values
 from hitsduck.dimensions import (
     NAMES,
@@ -770,3 +771,16 @@ def test_unknown_words_and_missing_columns_are_errors():
         explain(TINY, images=TINY_IMAGES.drop("detector"))
     with pytest.raises(MatchError, match="not among the shared"):
         explain(TINY, images=TINY_IMAGES.head(1))
+
+
+def test_bins_far_away_cost_no_more_than_near_ones():
+    values = np.array([1e12, 30.0, 49.9, -1e15, np.nan, np.inf])
+    cut = dimensions._steps("focal_radius_mm", values, 25.0)
+    assert [cut.labels[code] for code in cut.codes] == [
+        "1000000000000-1000000000025",
+        "25-50",
+        "25-50",
+        "-1000000000000000--999999999999975",
+        "unknown",
+        "unknown",
+    ]

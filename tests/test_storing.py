@@ -28,6 +28,7 @@ from hitsduck import columnar, importing, storing
 from hitsduck.connection import Connection
 from hitsduck.errors import (
     CacheWarning,
+    HitsduckError,
     InstrumentError,
     NotAnApdbError,
     OutputError,
@@ -338,6 +339,33 @@ def test_a_file_that_changes_while_it_is_read_leaves_nothing(tmp_path: Path):
     ):
         reruns.materialize(tmp_path / "w.duckdb", progress=meddle)
     assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "said"),
+    [("bad_flags", "bad_flags=, --bad-flags"), ("instrument", "instrument=, --instrument")],
+)
+def test_a_refresh_changes_no_definition(tmp_path: Path, forgotten: str, said: str):
+    # 41098505 is DECam's visit 410985, ccd 5, or HSC's visit 205492, detector 105.
+    source = {"diaSourceId": 1, "diaObjectId": 1, "visit": 410985, "detector": 5}
+    source |= {"ra": 150.0, "dec": 2.0, "pixelFlags_bad": True}
+    made = {"sources": [source], "objects": [{"diaObjectId": 1}], "generation": "2020"}
+    path, target = make_apdb(tmp_path / "a.db", **made), tmp_path / "w.duckdb"
+    stated: dict[str, Any] = {"instrument": "DECam", "bad_flags": ["pixelFlags_edge"]}
+    with hitsduck.open_reruns({"a": path}, **stated) as reruns:
+        reruns.materialize(target)
+        n_good = reruns.counts().rows()[0]["n_good_dia_sources"]
+    path.unlink()
+    make_apdb(path, **{**made, "sources": [source, {**source, "diaSourceId": 2}]})
+    before = target.read_bytes()
+    fewer = {option: value for option, value in stated.items() if option != forgotten}
+    with pytest.raises(HitsduckError, match=said):
+        refresh_workspace(target, **fewer)
+    assert target.read_bytes() == before
+    assert refresh_workspace(target, **stated) == ["a"]
+    with closing(duckdb.connect(str(target), read_only=True)) as plain:
+        counted = plain.execute("select n_good_dia_sources from all_reruns.rerun_counts")
+        assert counted.fetchone() == (2 * n_good,)
 
 
 def test_a_refresh_reads_only_what_changed(tmp_path: Path):

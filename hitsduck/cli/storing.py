@@ -91,8 +91,9 @@ def create(
 def status(file: Path, as_json: bool) -> None:
     """Say what FILE holds, and whether its APDBs are still what was read.
 
-    Views are "current" where those computed when a rerun was stored are used, "earlier" where
-    another hitsduck computed them, so that every question does until FILE is refreshed.
+    Views are "current" where this hitsduck computed them when the rerun was stored (they are used
+    under the same flags and instrument), "earlier" where another did, so that every question
+    computes them until FILE is refreshed.
     """
     from dataclasses import asdict
 
