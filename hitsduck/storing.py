@@ -88,9 +88,10 @@ def definitions_stored(path: str | os.PathLike[str]) -> dict[str, dict[str, obje
         {rerun: {``instrument``: its name or None, ``bad_flags``: sorted names}}.
     """
     found: dict[str, dict[str, object]] = {}
-    with closing(duckdb.connect(os.fspath(path), read_only=True)) as connection:
+    with closing(columnar.Door(Connection)) as door:
+        connection, catalog = door.connection, quote_identifier(door.catalog(as_path(path)))
         for stored in status(path):
-            home = quote_identifier(stored.rerun)
+            home = f"{catalog}.{quote_identifier(stored.rerun)}"
             row = connection.execute(f"select instrument from {home}.rerun").fetchone()
             flags = connection.execute(f"select flag from {home}.good_definition order by flag")
             found[stored.rerun] = {
