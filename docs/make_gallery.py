@@ -80,10 +80,10 @@ class Origin:
         folder.mkdir(parents=True, exist_ok=True)
         paths = {name: below / file for name, file in self.files.items()}
         with hitsduck.open_reruns(paths, instrument=self.instrument) as reruns:
-            wanted = gallery.Wanted(reruns, compare=self.compared)
             for name in self.charts:
-                picture = gallery.CHARTS[name]
-                drawn = picture.draw(picture.data(wanted), wanted)
+                # As the page says that it is drawn: of one rerun, that is the last.
+                options = {"compare": self.compared} if name in COMPARING else {}
+                drawn = reruns.chart(name, **options)
                 (folder / f"{name}.png").write_bytes(_png(drawn))
 
     def section(self) -> str:

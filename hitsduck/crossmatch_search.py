@@ -536,6 +536,11 @@ class _OpenPart:
             reach, windows = max(reach * shrink, floor), None
 
 
+def _none_found(catalog: Catalog, wants_nearest: bool) -> Nearest:
+    n = catalog.size if wants_nearest else 0
+    return Nearest(np.full(n, _NONE), np.full(n, np.inf), np.zeros(catalog.size, dtype=np.bool_))
+
+
 def nearest_rows(
     left: Catalog,
     right: Catalog,
@@ -563,11 +568,7 @@ def nearest_rows(
     tuple of Nearest
         For the rows of the left catalogue, and for those of the right.
     """
-    of_left, of_right = (
-        Nearest(np.full(n, _NONE), np.full(n, np.inf), np.zeros(catalog.size, dtype=np.bool_))
-        for catalog, is_wanted in zip((left, right), wants_nearest, strict=True)
-        for n in (catalog.size if is_wanted else 0,)
-    )
+    of_left, of_right = map(_none_found, (left, right), wants_nearest)
 
     def search_part(part: Part, each: Each = map) -> None:
         left_slots, n_left, right_slots, n_right = part

@@ -18,7 +18,6 @@ from hitsduck.definitions import definition_rows
 from hitsduck.errors import (
     CacheWarning,
     HitsduckError,
-    InstrumentError,
     NotAnApdbError,
     OutputError,
     QueryError,
@@ -237,9 +236,9 @@ def refresh_workspace(
 ) -> list[str]:
     """Read again those reruns of a workspace whose APDB has changed, and only those.
 
-    Where views were computed by an earlier hitsduck, they are computed anew. The flags of good
-    sources and the instrument stay what they were: where others were stated when the workspace was
-    made, they are to be stated again.
+    Where views were computed by an earlier hitsduck, they are computed anew. Bad flags,
+    instrument and unit of the moments stay what they were: where they were stated when the
+    workspace was made, they are to be stated again.
 
     Parameters
     ----------
@@ -282,22 +281,30 @@ def refresh_workspace(
 
 
 def _check_defined_alike(reruns: Reruns, name: str, before: Mapping[str, Any]) -> None:
-    """Refuse to make the views of a stored rerun by other flags, or without its instrument."""
+    """Refuse to make the views of a stored rerun by anything else than they were made by."""
     rows = definition_rows(reruns.attached(name))
-    flags = sorted(row["flag"] for row in rows["good_definition"])
-    if flags != before["bad_flags"]:
-        raise QueryError(
-            f"good sources of rerun {name!r} are stored without {', '.join(before['bad_flags'])}, "
-            f"and these are the flags of another definition: {', '.join(flags)}; state those that "
-            "are stored (bad_flags=, --bad-flags), or make a new workspace"
-        )
-    instrument = rows["rerun"][0]["instrument"]
-    if before["instrument"] is not None and instrument != before["instrument"]:
-        raise InstrumentError(
-            f"rerun {name!r} is stored as one of {before['instrument']}, and now it is "
-            f"{instrument or 'not told by its numbers'}; state the instrument (instrument=, "
-            "--instrument), or make a new workspace"
-        )
+    (rerun,) = rows["rerun"]
+    now = {
+        "instrument": rerun["instrument"],
+        "moments": rerun["moments_unit"],
+        "bad_flags": sorted(row["flag"] for row in rows["good_definition"]),
+    }
+    options = {
+        "instrument": "instrument=, --instrument, or camera=, --camera",
+        "moments": "moments=, --moments",
+        "bad_flags": "bad_flags=, --bad-flags",
+    }
+    for what, option in options.items():
+        # What was not known, and now is, changes no answer that there was.
+        if before[what] not in (None, now[what]):
+            stored, told = (
+                ", ".join(value) if isinstance(value, list) else value or "unknown"
+                for value in (before[what], now[what])
+            )
+            raise QueryError(
+                f"rerun {name!r} is stored with {what.replace('_', ' ')} {stored}, which would now "
+                f"be {told}; state again what it was made by ({option}), or make a new workspace"
+            )
 
 
 def rerun_name(path: PathLike) -> str:

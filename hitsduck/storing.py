@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import duckdb
 
@@ -74,8 +74,8 @@ class StoredRerun:
     views: str
 
 
-def definitions_stored(path: str | os.PathLike[str]) -> dict[str, dict[str, object]]:
-    """Return by which instrument and bad flags the views of a workspace were made.
+def definitions_stored(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+    """Return by what the views of a workspace were made.
 
     Parameters
     ----------
@@ -85,17 +85,19 @@ def definitions_stored(path: str | os.PathLike[str]) -> dict[str, dict[str, obje
     Returns
     -------
     dict of str to dict
-        {rerun: {``instrument``: its name or None, ``bad_flags``: sorted names}}.
+        {rerun: {``instrument``, ``moments``: each a name or None, ``bad_flags``: sorted names}}.
     """
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, dict[str, Any]] = {}
     with closing(columnar.Door(Connection)) as door:
         connection, catalog = door.connection, quote_identifier(door.catalog(as_path(path)))
         for stored in status(path):
             home = f"{catalog}.{quote_identifier(stored.rerun)}"
-            row = connection.execute(f"select instrument from {home}.rerun").fetchone()
+            asked = f"select instrument, moments_unit from {home}.rerun"
+            instrument, moments = connection.execute(asked).fetchall()[0]
             flags = connection.execute(f"select flag from {home}.good_definition order by flag")
             found[stored.rerun] = {
-                "instrument": row[0] if row else None,
+                "instrument": instrument,
+                "moments": moments,
                 "bad_flags": [flag for (flag,) in flags.fetchall()],
             }
     return found
@@ -142,13 +144,7 @@ def create_workspace(
         An APDB changed while it was read, or SQLite counts or sums otherwise.
     """
     target = Path(os.path.realpath(as_path(path)))
-    if target.exists():
-        _check_replaceable(target)
-        if not overwrite:
-            raise OutputError(
-                f"{target}: is there already; refresh it (`hitsduck workspace refresh {target}`), "
-                "or allow it to be overwritten (--overwrite, overwrite=True)"
-            )
+    _check_free(target, overwrite=overwrite)
     alike = [rerun.name for rerun in reruns if rerun.name.casefold() == target.stem.casefold()]
     if alike:
         raise OutputError(
@@ -177,8 +173,35 @@ def create_workspace(
                 else:
                     writer.add(rerun, asked_columns(asked), total)
             writer.finish(total)
-        os.replace(partial, target)
+        _give_name(partial, target, overwrite=overwrite)
     return Path(path)
+
+
+def _check_free(target: Path, *, overwrite: bool) -> None:
+    """Refuse a name that something bears, unless it is a workspace that may be replaced.
+
+    Raises
+    ------
+    OutputError
+    """
+    if target.exists():
+        _check_replaceable(target)
+        if not overwrite:
+            raise OutputError(
+                f"{target}: is there already; refresh it (`hitsduck workspace refresh {target}`), "
+                "or allow it to be overwritten (--overwrite, overwrite=True)"
+            )
+
+
+def _give_name(partial: Path, target: Path, *, overwrite: bool) -> None:
+    """Let what is written bear its name; another file may have come to bear it meanwhile."""
+    if not overwrite:
+        # A link, unlike a new name, takes the place of nothing.
+        with suppress(OSError):
+            os.link(partial, target)
+            return
+    _check_free(target, overwrite=overwrite)
+    os.replace(partial, target)
 
 
 def _check_replaceable(target: Path) -> None:

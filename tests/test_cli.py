@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sqlite3
+from contextlib import closing
 
 import polars as pl
 import pytest
@@ -475,6 +476,20 @@ def test_sql_binds_parameters(hitsduck, apdb):
         "json",
     )
     assert json.loads(out) == [{"n": 2}]
+
+
+def test_sql_shows_sums_and_decimals_as_json_numbers(hitsduck, apdb):
+    query = (
+        "select sum(n_dia_sources) as n, 1.5 as half, 9007199254740993 + 0::hugeint as large, "
+        "0.12345678901234567890123::decimal(38, 23) as fine from rerun_counts"
+    )
+    status, out, _ = hitsduck("sql", "--json", apdb, query)
+    (row,) = json.loads(out)
+    with closing(sqlite3.connect(apdb)) as plain:
+        (n,) = plain.execute("select count(*) from DiaSource").fetchone()
+    # 2^53 + 1 is no double; 23 digits are none either, and stay a text.
+    assert status == 0
+    assert row == {"n": n, "half": 1.5, "large": 2**53 + 1, "fine": "0.12345678901234567890123"}
 
 
 def test_sql_shows_nan_and_infinity_as_json_null(hitsduck, apdb):

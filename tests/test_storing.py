@@ -343,7 +343,11 @@ def test_a_file_that_changes_while_it_is_read_leaves_nothing(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("forgotten", "said"),
-    [("bad_flags", "bad_flags=, --bad-flags"), ("instrument", "instrument=, --instrument")],
+    [
+        ("bad_flags", "bad flags pixelFlags_edge, .*bad_flags=, --bad-flags"),
+        ("instrument", "instrument DECam, .*be unknown; .*instrument=, --instrument"),
+        ("moments", "moments arcsec2, .*moments=, --moments"),
+    ],
 )
 def test_a_refresh_changes_no_definition(tmp_path: Path, forgotten: str, said: str):
     # 41098505 is DECam's visit 410985, ccd 5, or HSC's visit 205492, detector 105.
@@ -352,6 +356,7 @@ def test_a_refresh_changes_no_definition(tmp_path: Path, forgotten: str, said: s
     made = {"sources": [source], "objects": [{"diaObjectId": 1}], "generation": "2020"}
     path, target = make_apdb(tmp_path / "a.db", **made), tmp_path / "w.duckdb"
     stated: dict[str, Any] = {"instrument": "DECam", "bad_flags": ["pixelFlags_edge"]}
+    stated["moments"] = "arcsec2"
     with hitsduck.open_reruns({"a": path}, **stated) as reruns:
         reruns.materialize(target)
         n_good = reruns.counts().rows()[0]["n_good_dia_sources"]
@@ -454,6 +459,20 @@ def test_two_imports_at_once_end_with_one_good_file(folder: Path, tmp_path: Path
     for process in processes:
         _, errors = process.communicate()
         assert process.returncode == 0, errors
+    assert [file.name for file in tmp_path.iterdir()] == ["twice.duckdb"]
+    with hitsduck.open_reruns(target) as reruns:
+        assert reruns.names == list(NAMES)
+
+
+def test_of_two_imports_at_once_that_may_overwrite_nothing_one_is_refused(
+    folder: Path, tmp_path: Path
+):
+    target = tmp_path / "twice.duckdb"
+    processes = [create(folder, target) for _ in range(2)]
+    errors = [process.communicate()[1].decode() for process in processes]
+    assert sorted(process.returncode for process in processes) == [0, 1]
+    (refused,) = (said for said in errors if "error: " in said)
+    assert "is there already" in refused
     assert [file.name for file in tmp_path.iterdir()] == ["twice.duckdb"]
     with hitsduck.open_reruns(target) as reruns:
         assert reruns.names == list(NAMES)

@@ -303,6 +303,7 @@ def visit_grid(frame: pl.DataFrame) -> theme.AnyChart:
     )
     tile_px = min(max(_TILE_PX, _FEW_TILES_PX // n_across), _MOST_TILE_PX)
     n_visits, extent = int(frame["n_visits"][0]), frame["bin_deg"][0] * n_bins
+    bin_arcmin = frame["bin_deg"][0] * 60
     told = theme.shown_of(tiles.height, n_visits)
     return theme.finished(
         alt.layer(
@@ -311,7 +312,7 @@ def visit_grid(frame: pl.DataFrame) -> theme.AnyChart:
                 picture, [*raster.ramp(scale.colours), raster.TILE], grid, has_axes=False
             ),
             words,
-            raster.count_legend(scale, ["sources in", f"{frame['bin_deg'][0] * 60:.2g} arcmin"]),
+            raster.count_legend(scale, ["sources in", f"{bin_arcmin:.2g} arcmin squared"]),
         ).properties(
             width=min(n_across * tile_px, theme.WIDTH_PX),
             height=round(

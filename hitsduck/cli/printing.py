@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,10 @@ _MOST_RICH_CELLS = 20_000
 
 
 def json_text(value: Any) -> str:
-    """Return JSON; NaN and infinity, which JSON does not have, become null."""
+    """Return JSON; NaN and infinity, which JSON does not have, become null.
+
+    A decimal, such as the sum of a column of counts, is a number, unless a float would round it.
+    """
     return json.dumps(_finite(value), indent=2, default=str, ensure_ascii=False, allow_nan=False)
 
 
@@ -33,6 +37,10 @@ def _finite(value: Any) -> Any:
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_finite(inner) for inner in value]
+    if isinstance(value, Decimal):
+        if value == value.to_integral_value():
+            return int(value)
+        return float(value) if Decimal(repr(float(value))) == value else str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -129,7 +129,8 @@ def refresh(file: Path, **options: Any) -> None:
     """Read again those reruns of FILE whose APDB has changed, and only those.
 
     A rerun whose APDB is gone stays as it is. Views that an earlier hitsduck computed are
-    computed anew.
+    computed anew. Options that FILE was created with (--bad-flags, --instrument, --camera,
+    --moments) are to be given again; where they lack, that is said and FILE stays.
     """
     from hitsduck.opening import refresh_workspace
     from hitsduck.storing import status as status_of
