@@ -24,10 +24,11 @@ from hitsduck.coverage import (
     shared_images,
 )
 from hitsduck.errors import QueryError
-from hitsduck.evidence import Evidence, named_values
+from hitsduck.evidence import Evidence
+from hitsduck.limits import shown
 from hitsduck.masking import REFLAGGED, UNUSABLE
 from hitsduck.matching import Matching, Rule
-from hitsduck.pairing import counts_by, differences, pair_frame
+from hitsduck.pairing import QUANTITIES, counts_by, differences, pair_frame
 from hitsduck.results import frame_html
 from hitsduck.sides import Side, read_together
 from hitsduck.verdict import Decomposition, verdict
@@ -140,6 +141,33 @@ class Comparison:
         ``delta_ra_arcsec`` ...). In order of the left, then of the right diaSourceId.
         """
         return pair_frame(self._sources(0), self._sources(1), self._matching.match.pairs)
+
+    def pairs(self, *columns: str) -> pl.DataFrame:
+        """Return columns of `matched`, in any order of the pairs.
+
+        Of large reruns it holds no more than these.
+
+        Parameters
+        ----------
+        *columns : str
+            One named twice comes once.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per pair.
+
+        Raises
+        ------
+        QueryError
+            `matched` has no such column.
+        """
+        columns = tuple(dict.fromkeys(columns))
+        unknown = [name for name in columns if name not in self.matched.columns]
+        if unknown:
+            known = ", ".join(self.matched.columns)
+            raise QueryError(f"pairs have no {', '.join(map(shown, unknown))}; they have {known}")
+        return self.matched.select(columns)
 
     @cached_property
     def left_only(self) -> pl.DataFrame:
@@ -267,7 +295,7 @@ class Comparison:
 
     def differences(self) -> pl.DataFrame:
         """Sum up the differences in flux and position; see `hitsduck.pairing.differences`."""
-        return differences(self.matched)
+        return differences(self.pairs("visit", *QUANTITIES))
 
     def edges(self, *, within_px: float = EDGE_WITHIN_PX) -> EdgeExcess | None:
         """Measure whether new sources are concentrated at detector edges.
@@ -336,13 +364,14 @@ class Comparison:
         """
         from hitsduck.explanation import explain
 
-        values = named_values(self._sides, {} if extra is None else extra)
+        extra = {} if extra is None else extra
+        sources = self.evidence.explanation_with(extra)
         geometry = self.evidence.geometry
         return explain(
-            self.evidence.explanation_with(values),
+            sources,
             images=self.shared_images,
             geometry=None if geometry.is_empty() else geometry,
-            extra=tuple(values),
+            extra=tuple(extra),
             **options,
         )
 
@@ -511,7 +540,7 @@ class Comparison:
         """
         if schema is None and self._schema is not None:
             return self._schema
-        self._schema = listing.register(self._sides[0].reruns, self._lists(), schema)
+        self._schema = listing.register(self._sides[0].reruns, [self._lists()], schema)
         return self._schema
 
     def __repr__(self) -> str:

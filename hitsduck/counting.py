@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitsduck.dimensions import Dimension
-from hitsduck.significance import Counts
+from hitsduck.significance import CELL, Cells, Counts
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -79,8 +79,11 @@ def single_values(dimensions: Sequence[Dimension]) -> list[Value]:
 
 def pair_values(
     dimensions: Sequence[Dimension], rows: Rows, counts: Counts, *, fewest: int
-) -> tuple[list[Value], Counts]:
+) -> tuple[list[list[Value]], list[Counts]]:
     """Return the pairs of values that at least `fewest` sources have, and their counts.
+
+    Two dimensions after another, as all pairs in one table would be there twice while it
+    is put together.
 
     Parameters
     ----------
@@ -88,55 +91,47 @@ def pair_values(
         Of :func:`single_values`. A pair that holds the same sources as one of its two
         values alone says nothing new, and is left out.
     """
-    size = counts.left.sum(axis=0) + counts.right.sum(axis=0)
+    size = counts.n_left + counts.n_right
     first = np.cumsum([0, *(len(d.labels) for d in dimensions)])
-    values: list[Value] = []
+    values: list[list[Value]] = []
     parts: list[Counts] = []
     for a, b in combinations(range(len(dimensions)), 2):
         one, two = dimensions[a], dimensions[b]
         found = _count_pair(one, two, rows)
-        here = found.left.sum(axis=0) + found.right.sum(axis=0)
+        here = found.n_left + found.n_right
         i, j = np.divmod(np.arange(len(here)), len(two.labels))
         keep = here >= fewest
         keep &= (here < size[first[a] + i]) & (here < size[first[b] + j])
-        parts.append(_columns(found, np.flatnonzero(keep)))
-        values.extend(
-            Value(
-                ((a, int(i[k])), (b, int(j[k]))),
-                f"{one.name} & {two.name}",
-                f"{one.labels[i[k]]} & {two.labels[j[k]]}",
-                min(one.weight, two.weight),
+        if keep.any():
+            parts.append(found.columns(np.flatnonzero(keep)))
+            values.append(
+                [
+                    Value(
+                        ((a, int(i[k])), (b, int(j[k]))),
+                        f"{one.name} & {two.name}",
+                        f"{one.labels[i[k]]} & {two.labels[j[k]]}",
+                        min(one.weight, two.weight),
+                    )
+                    for k in np.flatnonzero(keep)
+                ]
             )
-            for k in np.flatnonzero(keep)
-        )
-    return values, joined(parts) if parts else _columns(counts, np.arange(0))
+    return values, parts
 
 
 def count_singles(dimensions: Sequence[Dimension], rows: Rows) -> Counts:
     """Count the sources by unit and value, of all dimensions side by side."""
-    nothing = _count(np.full(len(rows.cell), -1, dtype=np.int32), 0, rows)
-    return joined(
+    nothing = _count(np.full(len(rows.cell), -1, dtype=np.int8), 0, rows)
+    return _joined(
         [nothing, *(_count(d.codes, len(d.labels), rows, nested=d.nested) for d in dimensions)]
     )
 
 
 def count_pairs(dimensions: Sequence[Dimension], values: Sequence[Value], rows: Rows) -> Counts:
-    """Count the sources of the pairs `values`, which are in order of their dimensions."""
-    parts = []
-    start = 0
-    while start < len(values):
-        (a, _), (b, _) = values[start].places
-        stop = start
-        columns = []
-        while stop < len(values):
-            (one, i), (two, j) = values[stop].places
-            if (one, two) != (a, b):
-                break
-            columns.append(i * len(dimensions[b].labels) + j)
-            stop += 1
-        parts.append(_columns(_count_pair(dimensions[a], dimensions[b], rows), np.array(columns)))
-        start = stop
-    return joined(parts)
+    """Count the sources of some pairs `values` of the same two dimensions."""
+    (a, _), (b, _) = values[0].places
+    one, two = dimensions[a], dimensions[b]
+    columns = [i * len(two.labels) + j for (_, i), (_, j) in (v.places for v in values)]
+    return _count_pair(one, two, rows).columns(np.array(columns))
 
 
 def rows_of(value: Value, dimensions: Sequence[Dimension]) -> Bools:
@@ -145,8 +140,7 @@ def rows_of(value: Value, dimensions: Sequence[Dimension]) -> Bools:
     return found[0] if len(found) == 1 else found[0] & found[1]
 
 
-def joined(parts: Sequence[Counts]) -> Counts:
-    """Return the values of several counts side by side."""
+def _joined(parts: Sequence[Counts]) -> Counts:
     return Counts(
         np.concatenate([p.left for p in parts], axis=1),
         np.concatenate([p.right for p in parts], axis=1),
@@ -157,17 +151,6 @@ def joined(parts: Sequence[Counts]) -> Counts:
     )
 
 
-def _columns(counts: Counts, at: npt.NDArray[np.intp]) -> Counts:
-    return Counts(
-        counts.left[:, at],
-        counts.right[:, at],
-        counts.left_all,
-        counts.right_all,
-        counts.unmatched[at],
-        counts.unmatched_all,
-    )
-
-
 def _count_pair(one: Dimension, two: Dimension, rows: Rows) -> Counts:
     k = len(two.labels)
     codes = np.where((one.codes < 0) | (two.codes < 0), -1, one.codes * np.int32(k) + two.codes)
@@ -175,7 +158,7 @@ def _count_pair(one: Dimension, two: Dimension, rows: Rows) -> Counts:
     if not (one.nested or two.nested):
         return found
 
-    def nest(table: Floats) -> Floats:
+    def nest(table: Cells) -> Cells:
         shape = table.shape
         table = table.reshape(-1, len(one.labels), k)
         if one.nested:
@@ -189,7 +172,7 @@ def _count_pair(one: Dimension, two: Dimension, rows: Rows) -> Counts:
         nest(found.right),
         found.left_all,
         found.right_all,
-        nest(found.unmatched),
+        nest(found.unmatched).astype(np.float64),
         found.unmatched_all,
     )
 
@@ -214,8 +197,8 @@ def _count(
         table, unmatched = np.cumsum(table, axis=1), np.cumsum(unmatched)
     everything = np.bincount(rows.cell, minlength=2 * n_units).astype(np.float64)
     return Counts(
-        table[:n_units].astype(np.float64),
-        table[n_units:].astype(np.float64),
+        table[:n_units].astype(CELL),
+        table[n_units:].astype(CELL),
         everything[:n_units],
         everything[n_units:],
         unmatched.astype(np.float64),

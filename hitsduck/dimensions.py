@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from hitsduck.errors import SchemaError
 from hitsduck.listing import checked_columns
 
 Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int32]
+Codes = npt.NDArray[np.signedinteger[Any]]
 
 #: The dimensions that are looked along wherever the sources have the columns.
 NAMES = (
@@ -56,7 +57,8 @@ _SEEING_STEP_ARCSEC = 0.1
 _MAGNITUDE_STEP = 0.5
 _RADIUS_STEP_MM = 25.0
 _USER_BINS = 10
-_MOST_USER_VALUES = 100
+#: A user's column that is no number has no more values.
+MOST_USER_VALUES = 100
 
 # How telling a dimension is, as a factor on the evidence. Where and when a source lies, and
 # how bright it is, is a fact about the image; flags, shape and sign are verdicts of the
@@ -76,7 +78,8 @@ class Dimension:
     labels : tuple of str
         The values.
     codes : numpy.ndarray
-        Position in `labels` of each row's value; -1 where it has none of them.
+        Position in `labels` of each row's value; -1 where it has none of them. In the
+        smallest integers that hold one more than there are labels.
     nested : bool
         Each value takes in the earlier ones ("within 32 px" those within 16 px).
     weight : float
@@ -239,9 +242,13 @@ def _known_on_both_sides(sources: pl.DataFrame) -> set[str]:
     would look like a change of every one of its sources.
     """
     known = set(sources.columns)
-    for of_side in sources.partition_by("side") if "side" in sources.columns else [sources]:
-        counts = of_side.null_count().row(0, named=True)
-        known -= {name for name, n_null in counts.items() if n_null == of_side.height}
+    sides = sources["side"].unique() if "side" in sources.columns else [None]
+    for side in sides:
+        # One column after another: a copy of all would take as much memory again.
+        of_side = pl.lit(value=True) if side is None else pl.col("side") == side
+        counts = sources.select(pl.all().filter(of_side).null_count()).row(0, named=True)
+        height = sources.height if side is None else int((sources["side"] == side).sum())
+        known -= {name for name, n_null in counts.items() if n_null == height}
     return known if sources.height else set()
 
 
@@ -256,8 +263,9 @@ def already_looked_along(names: Sequence[str]) -> str:
 def _used(name: str, labels: Sequence[str], codes: Codes, *, weight: float = PLACE) -> Dimension:
     """Return the dimension without the values that no row has."""
     there = np.bincount(codes[codes >= 0], minlength=len(labels)) > 0
-    new_code = np.where(there, np.cumsum(there) - 1, -1).astype(np.int32)
-    new_code = np.r_[new_code, np.int32(-1)].astype(np.int32)  # code -1 stays -1
+    new_code = np.where(there, np.cumsum(there) - 1, -1)
+    # code -1 stays -1
+    new_code = np.r_[new_code, -1].astype(np.min_scalar_type(-1 - int(there.sum())))
     return Dimension(
         name,
         tuple(label for label, used in zip(labels, there, strict=True) if used),
@@ -326,6 +334,7 @@ def _edge_zones(distance: Floats) -> Dimension:
     """Return the zones "within w px of an edge", each taking in the narrower ones."""
     codes = np.searchsorted(np.asarray(_EDGE_WITHIN_PX), distance, side="right").astype(np.int32)
     codes[(codes == len(_EDGE_WITHIN_PX)) | np.isnan(distance)] = -1
+    codes = codes.astype(np.int8)
     return Dimension("edge_within_px", tuple(map(_text, _EDGE_WITHIN_PX)), codes, nested=True)
 
 
@@ -367,7 +376,7 @@ def _signs(flux_njy: Floats) -> Dimension:
 def _truths(name: str, label: str, values: pl.Series) -> Dimension:
     """Return a dimension of one value; NULL counts as not set."""
     is_set = values.cast(pl.Boolean).fill_null(value=False).to_numpy()
-    return Dimension(name, (label,), np.where(is_set, 0, -1).astype(np.int32), weight=VERDICT)
+    return Dimension(name, (label,), is_set.astype(np.int8) - np.int8(1), weight=VERDICT)
 
 
 def _object_sizes(sources: pl.DataFrame) -> Dimension:
@@ -390,9 +399,17 @@ def _object_sizes(sources: pl.DataFrame) -> Dimension:
     return _used("n_dia_sources", labels, codes, weight=ASSOCIATION)
 
 
+def too_many_values(name: str, n_values: int) -> SchemaError:
+    """Return the error of a user's column of so many values that are no numbers."""
+    return SchemaError(
+        f"column {name} has {n_values} different values; to explain a change by it, "
+        f"it must be a number or have at most {MOST_USER_VALUES} values"
+    )
+
+
 def _user(name: str, values: pl.Series) -> Dimension:
     """Return a user's column: its values, or ten bins at the deciles of many numbers."""
-    if values.n_unique() <= _MOST_USER_VALUES and not values.dtype.is_float():
+    if values.n_unique() <= MOST_USER_VALUES and not values.dtype.is_float():
         return _category(name, values)
     if values.dtype.is_numeric():
         numbers = values.cast(pl.Float64).to_numpy()
@@ -401,7 +418,4 @@ def _user(name: str, values: pl.Series) -> Dimension:
             return _category(name, values)
         cuts = np.unique(np.quantile(known, np.linspace(0, 1, _USER_BINS + 1)[1:-1]))
         return _bins(name, np.where(np.isfinite(numbers), numbers, np.nan), cuts.tolist())
-    raise SchemaError(
-        f"column {name} has {values.n_unique()} different values; to explain a change by it, "
-        f"it must be a number or have at most {_MOST_USER_VALUES} values"
-    )
+    raise too_many_values(name, values.n_unique())

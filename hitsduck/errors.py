@@ -62,7 +62,7 @@ class LeftOutError(QueryError):
 
 
 class TooLargeError(QueryError):
-    """An answer needs every source of reruns that are never held at once."""
+    """An answer would hold more of large reruns than the memory that is allowed."""
 
 
 class MatchError(HitsduckError, ValueError):

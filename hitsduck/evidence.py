@@ -14,7 +14,7 @@ from hitsduck import schema
 from hitsduck.coverage import IMAGE
 from hitsduck.dimensions import NAMES, already_looked_along
 from hitsduck.errors import QueryError
-from hitsduck.fields import fields_of_visits
+from hitsduck.fields import fields_of, visit_extents
 from hitsduck.limits import shown
 from hitsduck.listing import values_of
 from hitsduck.masking import UNUSABLE
@@ -72,6 +72,27 @@ def geometry_of(reruns: Reruns, name: str) -> pl.DataFrame:
     return reruns.query(f"select * from {reruns.scope(name, 'detector_geometry')}").polars()
 
 
+def check_extra(extra: Mapping[str, str | pl.Expr]) -> None:
+    """Refuse what is no mapping of free names to a user's own dimensions.
+
+    Raises
+    ------
+    QueryError
+    """
+    if not isinstance(extra, Mapping):
+        raise QueryError(f"extra is {shown(extra)}; {_EXTRA_WANTED}")
+    for name, key in extra.items():
+        if not isinstance(name, str) or not name.strip():
+            raise QueryError(f"extra: {shown(name)} is no name of a dimension; {_EXTRA_WANTED}")
+        if name in NAMES:
+            raise QueryError(already_looked_along([name]))
+        is_itself = isinstance(key, str) and key == name
+        if name in _OWN_NAMES or (name in Side.column_names() and not is_itself):
+            raise QueryError(
+                f"extra (--extra) {name}: a column of the sources is called so; choose another name"
+            )
+
+
 def named_values(
     sides: Sequence[Side], extra: Mapping[str, str | pl.Expr]
 ) -> dict[str, list[pl.Series]]:
@@ -93,18 +114,7 @@ def named_values(
     QueryError
         `extra` is no such mapping, a name is taken, or an expression gives lists.
     """
-    if not isinstance(extra, Mapping):
-        raise QueryError(f"extra is {shown(extra)}; {_EXTRA_WANTED}")
-    for name, key in extra.items():
-        if not isinstance(name, str) or not name.strip():
-            raise QueryError(f"extra: {shown(name)} is no name of a dimension; {_EXTRA_WANTED}")
-        if name in NAMES:
-            raise QueryError(already_looked_along([name]))
-        is_itself = isinstance(key, str) and key == name
-        if name in _OWN_NAMES or (name in Side.column_names() and not is_itself):
-            raise QueryError(
-                f"extra (--extra) {name}: a column of the sources is called so; choose another name"
-            )
+    check_extra(extra)
     values = {name: [values_of(side, key) for side in sides] for name, key in extra.items()}
     for name, (column, *_) in values.items():
         if column.dtype.is_nested():
@@ -117,6 +127,8 @@ def named_values(
 
 class Evidence:
     """The sources of a comparison on images that both reruns have, as frames.
+
+    Of reruns too large to hold, `hitsduck.held.HeldEvidence` is the same.
 
     Parameters
     ----------
@@ -154,22 +166,35 @@ class Evidence:
         """What an explanation is told from; see `explanation_evidence`."""
         return explanation_evidence(self.compared, self.images, self.edge)
 
-    def explanation_with(self, extra: Mapping[str, Sequence[pl.Series]]) -> pl.DataFrame:
-        """Return `explanation` with further columns.
+    def explanation_with(self, extra: Mapping[str, str | pl.Expr]) -> pl.DataFrame:
+        """Return `explanation` with dimensions of the user's own.
 
         Parameters
         ----------
         extra : mapping
-            Name -> values of all sources of left, and of right.
+            Name -> column or expression; see `named_values`.
         """
-        frame = self.explanation
-        for name, values in extra.items():
-            parts = [
-                side_values.gather(frame.filter(pl.col("side") == side)["row"])
-                for side, side_values in zip(self.compared, values, strict=True)
-            ]
-            frame = frame.with_columns(pl.concat(parts).alias(name))
-        return frame
+        values = named_values([each.side for each in self.compared.values()], extra)
+        return with_values(self.explanation, values)
+
+
+def with_values(evidence: pl.DataFrame, values: Mapping[str, Sequence[pl.Series]]) -> pl.DataFrame:
+    """Return what an explanation is told from with further columns.
+
+    Parameters
+    ----------
+    evidence : polars.DataFrame
+        See `explanation_evidence`.
+    values : mapping
+        Name -> values of all sources of left, and of right.
+    """
+    for name, of_sides in values.items():
+        parts = [
+            side_values.gather(evidence.filter(pl.col("side") == side)["row"])
+            for side, side_values in zip(_ABSENT, of_sides, strict=True)
+        ]
+        evidence = evidence.with_columns(pl.concat(parts).alias(name))
+    return evidence
 
 
 def edge_problem(
@@ -333,17 +358,44 @@ def explanation_evidence(
     """
     base = edge_evidence(compared, images) if base is None else base
     sides = [each.side for each in compared.values()]
+    with ThreadPoolExecutor(len(sides)) as pool:
+        sizes = list(pool.map(lambda side: sources_of_objects(side.reruns, side.name), sides))
+    return with_fields(with_details(base, sides, sizes), extents_of(sides))
+
+
+def extents_of(sides: Sequence[Side]) -> pl.DataFrame:
+    """Return where the visits of some sides lie (`hitsduck.fields.visit_extents`)."""
     positions = [side.frame("visit", "ra", "dec") for side in sides]
-    fields = fields_of_visits(pl.concat(positions, how="vertical_relaxed"))
+    return visit_extents(pl.concat(positions, how="vertical_relaxed"))
+
+
+def with_fields(evidence: pl.DataFrame, extents: pl.DataFrame) -> pl.DataFrame:
+    """Add the ``field`` of each source's visit."""
+    return evidence.join(fields_of(extents), on="visit", how="left", maintain_order="left")
+
+
+def with_details(
+    base: pl.DataFrame, sides: Sequence[Side], sizes: Sequence[pl.DataFrame]
+) -> pl.DataFrame:
+    """Add what an explanation looks along, but for ``field``.
+
+    Parameters
+    ----------
+    base : polars.DataFrame
+        See `edge_evidence`.
+    sides : sequence of Side
+        Left and right.
+    sizes : sequence of polars.DataFrame
+        `sources_of_objects` of each.
+    """
     flags = _flags(sides)
     with ThreadPoolExecutor(len(sides)) as pool:
-        details = list(pool.map(lambda side: _details(side, flags), sides))
+        details = list(pool.map(lambda side, of: _details(side, flags, of), sides, sizes))
     parts = []
-    for name, of_side in zip(compared, details, strict=True):
+    for name, of_side in zip(_ABSENT, details, strict=True):
         rows = base.filter(pl.col("side") == name)
         parts.append(pl.concat([rows, of_side[rows["row"]]], how="horizontal"))
-    joined = pl.concat(parts, how="vertical_relaxed")
-    return joined.join(fields, on="visit", how="left", maintain_order="left")
+    return pl.concat(parts, how="vertical_relaxed")
 
 
 def _flags(sides: Sequence[Side]) -> tuple[str, ...]:
@@ -360,7 +412,7 @@ def _problems(side: Side) -> Problems:
     return Problems.of(side.reruns, side.name)
 
 
-def _details(side: Side, flags: tuple[str, ...]) -> pl.DataFrame:
+def _details(side: Side, flags: tuple[str, ...], sizes: pl.DataFrame) -> pl.DataFrame:
     """Return the further columns of all sources of one rerun."""
     problems = _problems(side)
     unknown: dict[str, pl.DataType | type[pl.DataType]] = {}
@@ -382,18 +434,28 @@ def _details(side: Side, flags: tuple[str, ...]) -> pl.DataFrame:
     frame = side.frame(*asked).with_columns(
         *(series.alias("focal_radius_mm") for series in radius),
         *(pl.lit(None, kind).alias(name) for name, kind in unknown.items()),
-        _sources_of_object(side).alias("n_dia_sources"),
+        _sizes(side, sizes).alias("n_dia_sources"),
     )
     order = (*_ALWAYS, "night", "psf_fwhm_arcsec", "focal_radius_mm", "n_dia_sources", *flags)
     return frame.select(order)
 
 
-def _sources_of_object(side: Side) -> pl.Series:
-    """Return for each source how many its object has, whatever the condition on sources."""
-    view = side.reruns.scope(side.name, "dia_source")
-    counted = side.reruns.query(
+def sources_of_objects(reruns: Reruns, name: str) -> pl.DataFrame:
+    """Count the sources of each object of a rerun, whatever the condition on sources.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per object with a source: ``diaObjectId``, ``n_dia_sources``.
+    """
+    view = reruns.scope(name, "dia_source")
+    return reruns.query(
         f"select diaObjectId, count(*) as n_dia_sources from {view} "
         "where diaObjectId is not null group by diaObjectId"
     ).polars()
+
+
+def _sizes(side: Side, sizes: pl.DataFrame) -> pl.Series:
+    """Return for each source how many its object has."""
     own = side.frame("diaObjectId")
-    return own.join(counted, on="diaObjectId", how="left", maintain_order="left")["n_dia_sources"]
+    return own.join(sizes, on="diaObjectId", how="left", maintain_order="left")["n_dia_sources"]

@@ -304,12 +304,7 @@ def _frame(search: Search, status: pl.Series, is_right: np.ndarray, alpha: float
         ("change_masking", ("reflagged",)),
     ):
         chosen = status.is_in(kinds).to_numpy()
-        counts = search.count(chosen) if chosen.any() else None
-        parts[column] = (
-            np.zeros(len(values))
-            if counts is None
-            else counts.right.sum(axis=0) - counts.left.sum(axis=0)
-        )
+        parts[column] = search.change_of(chosen) if chosen.any() else np.zeros(len(values))
     frame = pl.DataFrame(
         {
             "dimension": pl.Series([v.dimension for v in values], dtype=pl.String),

@@ -14,6 +14,7 @@ from hitsduck.crossmatch_sky import Floats, unit_vectors
 #: positions do not inflate it.
 _PART_WITHIN_RADIUS = 0.98
 _CHUNK = 1024
+_CENTRE = ("cx", "cy", "cz")
 
 
 def fields_of_visits(sources: pl.DataFrame) -> pl.DataFrame:
@@ -35,6 +36,23 @@ def fields_of_visits(sources: pl.DataFrame) -> pl.DataFrame:
         One row per visit: ``visit``, ``field`` (right ascension and declination of
         the centre in degrees, such as ``150.1+2.2``), sorted by visit.
     """
+    return fields_of(visit_extents(sources))
+
+
+def visit_extents(sources: pl.DataFrame) -> pl.DataFrame:
+    """Return where the sources of each visit lie.
+
+    Parameters
+    ----------
+    sources : polars.DataFrame
+        As for `fields_of_visits`.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per visit, sorted: ``visit``, ``cx``, ``cy``, ``cz`` (unit vector of the
+        median), ``radius`` (the chord that nearly all sources lie within).
+    """
     kept = sources.filter(
         pl.col("visit").is_not_null()
         & pl.col("ra").is_finite()
@@ -42,25 +60,42 @@ def fields_of_visits(sources: pl.DataFrame) -> pl.DataFrame:
         & (pl.col("dec").abs() <= 90.0)
     )
     if kept.is_empty():
-        return pl.DataFrame(schema={"visit": sources.schema["visit"], "field": pl.String})
+        numbers = dict.fromkeys((*_CENTRE, "radius"), pl.Float64)
+        return pl.DataFrame(schema={"visit": sources.schema["visit"], **numbers})
     xyz = unit_vectors(kept["ra"].to_numpy(), kept["dec"].to_numpy())
     table = kept.select("visit", *(pl.Series(name, xyz[i]) for i, name in enumerate("xyz")))
     visits = table.group_by("visit").agg(pl.col("x", "y", "z").median()).sort("visit")
     centre = visits.select("x", "y", "z").to_numpy().T
     centre = centre / np.maximum(np.sqrt((centre**2).sum(axis=0)), 1e-9)
-    visits = visits.select("visit", *(pl.Series(f"c{n}", centre[i]) for i, n in enumerate("xyz")))
+    visits = visits.select("visit", *(pl.Series(n, centre[i]) for i, n in enumerate(_CENTRE)))
     away = table.join(visits, on="visit").select(
         "visit",
         pl.sum_horizontal((pl.col(n) - pl.col(f"c{n}")) ** 2 for n in "xyz").sqrt().alias("chord"),
     )
-    radius = (
-        away.group_by("visit")
-        .agg(pl.col("chord").quantile(_PART_WITHIN_RADIUS, "higher"))
-        .sort("visit")["chord"]
-        .to_numpy()
+    radius = away.group_by("visit").agg(
+        pl.col("chord").quantile(_PART_WITHIN_RADIUS, "higher").alias("radius")
     )
-    component = _overlapping(centre, radius)
-    return visits.select("visit", pl.Series("field", _labels(centre, component)))
+    return visits.join(radius, on="visit").sort("visit")
+
+
+def fields_of(extents: pl.DataFrame) -> pl.DataFrame:
+    """Group visits into fields; see `fields_of_visits`.
+
+    Parameters
+    ----------
+    extents : polars.DataFrame
+        See `visit_extents`.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per visit, sorted: ``visit``, ``field``.
+    """
+    if extents.is_empty():
+        return extents.select("visit", pl.lit(None, pl.String).alias("field"))
+    centre = extents.select(_CENTRE).to_numpy().T
+    component = _overlapping(centre, extents["radius"].to_numpy())
+    return extents.select("visit", pl.Series("field", _labels(centre, component)))
 
 
 def _overlapping(centre: Floats, radius: Floats) -> Ints:

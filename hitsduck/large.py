@@ -8,12 +8,12 @@ goes through the visits again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
@@ -29,6 +29,7 @@ from hitsduck.coverage import (
 from hitsduck.edges import check_within, edge_excess
 from hitsduck.errors import QueryError, TooLargeError
 from hitsduck.evidence import Evidence, edge_cells, edge_problem, geometry_of
+from hitsduck.held import NUMBER_BYTES, ONLY_BYTES, PAIR_BYTES, HeldEvidence
 from hitsduck.limits import check_number, check_truth
 from hitsduck.listing import checked_columns, is_row_by_row
 from hitsduck.masking import UNUSABLE
@@ -52,6 +53,8 @@ ROWS_AT_ONCE = 4_000_000
 EDGE_BOUNDS_PX = (16.0, EDGE_WITHIN_PX, 64.0, 128.0)
 #: What a compared source takes at most while it is held, in bytes, where memory is limited.
 _BYTES_PER_SOURCE = 400
+#: And with the columns that an explanation looks along, all flags among them.
+_BYTES_READ = 1_000
 #: Sums of `Comparison` over the groups of visits.
 _SUMS = (
     "n_left",
@@ -90,9 +93,10 @@ class LargeComparison(Comparison):
     """Sources that two reruns share, and those that only one of them has, visit by visit.
 
     Made by ``reruns.compare(left, right)`` where both together have more than
-    `MOST_AT_ONCE` sources. It answers as `Comparison` does, except for what needs every
-    source at once: `explain`, `differences`, `register` and the frames ``matched``,
-    ``left_only`` and ``right_only``, which `write` writes to files.
+    `MOST_AT_ONCE` sources. It answers as `Comparison` does. `explain` and `differences`
+    hold a few bytes of each source, and the frames ``matched``, ``left_only`` and
+    ``right_only`` all there is of theirs; where the memory that is allowed has no room for
+    it, they say so (`TooLargeError`). `write` writes the lists to files, however long.
 
     Attributes
     ----------
@@ -117,6 +121,7 @@ class LargeComparison(Comparison):
         self.radius_arcsec, self.radius_px = rule.radius_arcsec, rule.radius_px
         self.how, self.good, self.where = rule.how, good, left.where
         self.same_file = is_same(left, right)
+        self._rows_at_once = rows_at_once
         self._visits = _groups_of_visits(self._reruns, {left.name, right.name}, rows_at_once)
         self.n_groups = len(self._visits)
         groups = list(self._each(_kept))
@@ -130,10 +135,21 @@ class LargeComparison(Comparison):
         }
         self._cells = pl.concat([group.edges for group in groups])
         self._schema: str | None = None
+        self._pairs: dict[str, pl.Series] = {}
 
-    def _each(self, ask: Callable[[Comparison], _Found]) -> Iterator[_Found]:
-        """Compare the visits, group by group; give what `ask` finds in each."""
-        for visits in self._visits:
+    def _each(
+        self, ask: Callable[[Comparison], _Found], *, reads_much: bool = False
+    ) -> Iterator[_Found]:
+        """Compare the visits, group by group; give what `ask` finds in each.
+
+        Smaller groups, where memory is limited, for what reads many columns.
+        """
+        groups = self._visits
+        if reads_much and (limit := self._reruns.memory_limit_bytes) is not None:
+            names = {self.left, self.right}
+            fitting = max(min(self._rows_at_once, limit // _BYTES_READ), 1)
+            groups = _groups_of_visits(self._reruns, names, fitting)
+        for visits in groups:
             within = self._reruns.of_visits(visits)
             try:
                 left = Side(within, self.left, self.where)
@@ -180,16 +196,25 @@ class LargeComparison(Comparison):
         In another pass through the visits. An expression sees those of one group at a
         time, so that one over all sources (a window, a mean) is refused.
         """
+        self._check_alone(keys)
+        table = pl.concat(list(self._each(lambda part: part.by(*keys))), how="vertical_relaxed")
+        names = [name for name in table.columns if name not in COUNTS]
+        return table.group_by(names).agg(pl.col(COUNTS).sum()).sort(names, nulls_last=True)
+
+    def _check_alone(self, keys: Iterable[object]) -> None:
+        """Refuse an expression that looks at other sources, of which a group has not all."""
         for key in keys:
             if isinstance(key, str):
                 is_over_all = guard.has_window(self._reruns.connection, key)
             else:  # what is neither is refused with the first visits
                 is_over_all = isinstance(key, pl.Expr) and not is_row_by_row(key)
             if is_over_all:
-                self._too_many(f"{key}, which looks at other sources,")
-        table = pl.concat(list(self._each(lambda part: part.by(*keys))), how="vertical_relaxed")
-        names = [name for name in table.columns if name not in COUNTS]
-        return table.group_by(names).agg(pl.col(COUNTS).sum()).sort(names, nulls_last=True)
+                raise TooLargeError(
+                    f"{key}, which looks at other sources, cannot be told: the "
+                    f"{self.n_left + self.n_right:,} sources of {self.left} and {self.right} are "
+                    "compared visit by visit; narrow them down (where=, --where), or let more be "
+                    "held (a higher memory_limit, --memory-limit; rows_at_once, --rows-at-once)"
+                )
 
     def edges(self, *, within_px: float = EDGE_WITHIN_PX) -> EdgeExcess | None:
         """Measure whether new sources are concentrated at detector edges.
@@ -232,48 +257,112 @@ class LargeComparison(Comparison):
                 pass
         return lists.paths
 
-    # -- what needs all sources at once ----------------------------------------
+    # -- what is held where it fits ----------------------------------------------
 
-    def _too_many(self, what: str) -> NoReturn:
+    def _check_room(self, what: str, n_rows: int, bytes_each: int) -> None:
+        limit = self._reruns.connection.memory_limit_bytes()
+        held = self._held_bytes()
+        if n_rows * bytes_each + held <= limit:
+            return
+        beside = f" beside the {held / 1e9:,.1f} GB that are held" if held else ""
         raise TooLargeError(
-            f"{what} cannot be told: the {self.n_left + self.n_right:,} sources of "
-            f"{self.left} and {self.right} are compared visit by visit, never held at once; narrow "
-            "them down (where=, --where), let more be held (a higher memory_limit, --memory-limit; "
-            "rows_at_once, --rows-at-once of compare), or write the lists to files (write(), "
+            f"{what} would take {n_rows * bytes_each / 1e9:,.1f} GB of memory{beside} for the "
+            f"{self.n_left + self.n_right:,} sources of {self.left} and {self.right}, and "
+            f"{limit / 1e9:,.1f} are allowed; narrow them down (where=, --where), allow more "
+            "(memory_limit, --memory-limit), or write the lists to files (write(), "
             "compare --output)"
         )
 
-    @property
+    def _held_bytes(self) -> int:
+        """Return what answers that are kept take already."""
+        frames: list[pl.Series | pl.DataFrame] = [*self._pairs.values()]
+        for kept in (self.__dict__, getattr(self.__dict__.get("evidence"), "__dict__", {})):
+            for name in ("matched", "_only_lists", "edge", "explanation"):
+                found = kept.get(name, ())
+                frames += found if isinstance(found, tuple) else [found]
+        return sum(int(frame.estimated_size()) for frame in frames)
+
+    @cached_property
     def matched(self) -> pl.DataFrame:
-        """Too large to hold; `write` writes it."""
-        self._too_many("the matched pairs")
+        """One row per matched pair; see `Comparison.matched`. Where there is room for it."""
+        self._check_room("the frame of pairs", self.n_matched, PAIR_BYTES)
+        parts = list(self._each(lambda part: part.matched, reads_much=True))
+        return _in_order(parts, "diaSourceId_left")
 
     @property
     def left_only(self) -> pl.DataFrame:
-        """Too large to hold; `write` writes it."""
-        self._too_many(f"the sources only in {self.left}")
+        """One row per source of left without a partner; see `Comparison.left_only`."""
+        return self._only_lists[0]
 
     @property
     def right_only(self) -> pl.DataFrame:
-        """Too large to hold; `write` writes it."""
-        self._too_many(f"the sources only in {self.right}")
+        """One row per source of right without a partner; see `Comparison.right_only`."""
+        return self._only_lists[1]
 
-    @property
+    @cached_property
+    def _only_lists(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        n_rows = self.n_left_only + self.n_right_only
+        self._check_room("the frames left_only and right_only", n_rows, ONLY_BYTES)
+        found = self._each(lambda part: (part.left_only, part.right_only), reads_much=True)
+        left, right = zip(*found, strict=True)
+        return _in_order(left, "diaSourceId"), _in_order(right, "diaSourceId")
+
+    def pairs(self, *columns: str) -> pl.DataFrame:
+        """Return columns of `matched`, in any order of the pairs; see `Comparison.pairs`."""
+        columns = tuple(dict.fromkeys(columns))
+        missing = [name for name in columns if name not in self._pairs]
+        if missing:
+            self._check_room("the pairs", self.n_matched, NUMBER_BYTES * len(missing))
+            parts = list(self._each(lambda part: part.pairs(*missing), reads_much=True))
+            self._pairs |= pl.concat(parts, how="vertical_relaxed").to_dict()
+        return pl.DataFrame([self._pairs[name] for name in columns])
+
+    @cached_property
     def evidence(self) -> Evidence:
-        """Too large to hold."""
-        self._too_many("what is seen source by source")
+        """The sources that `explain` and charts look at, in few bytes each."""
 
-    def explain(self, **_: Any) -> Explanation:
-        """Refuse: an explanation needs every source at once."""
-        self._too_many("an explanation")
+        def check_room(what: str, bytes_each: int) -> None:
+            self._check_room(what, self.n_left + self.n_right, bytes_each)
 
-    def differences(self) -> pl.DataFrame:
-        """Refuse: medians need every pair at once."""
-        self._too_many("the differences of pairs")
+        return HeldEvidence(
+            partial(self._each, reads_much=True),
+            reruns=self._reruns,
+            names=(self.left, self.right),
+            images=self.shared_images,
+            geometry=self._geometry,
+            problem=self.edge_problem,
+            check_room=check_room,
+        )
+
+    def explain(
+        self, *, extra: Mapping[str, str | pl.Expr] | None = None, **options: Any
+    ) -> Explanation:
+        """Rank what the change is made of; see `Comparison.explain`.
+
+        Its sources are gathered in another pass, in few bytes each. An expression of
+        `extra` that looks at other sources is refused, as in `by`.
+        """
+        if isinstance(extra, Mapping):
+            self._check_alone(extra.values())
+        return super().explain(extra=extra, **options)
 
     def register(self, schema: str | None = None) -> str:
-        """Refuse: the lists are too large to hold."""
-        self._too_many(f"the relations of schema {schema!r}" if schema else "the relations")
+        """Make the three lists relations of the reruns' database; see `Comparison.register`.
+
+        Group by group, into tables that the engine spills where they do not fit.
+        """
+        if schema is None and self._schema is not None:
+            return self._schema
+        self._schema = listing.register(
+            self._reruns, self._each(lambda part: part._lists(), reads_much=True), schema
+        )
+        return self._schema
+
+
+def _in_order(parts: Sequence[pl.DataFrame], by_id: str) -> pl.DataFrame:
+    """Put the rows of all groups in order; those of one id are in order of visit there."""
+    found = pl.concat(parts, how="vertical_relaxed")
+    return found.sort(by_id, "visit", nulls_last=True, maintain_order=True)
 
 
 def _groups_of_visits(

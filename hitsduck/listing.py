@@ -335,13 +335,16 @@ def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def register(reruns: Reruns, lists: Mapping[str, pl.DataFrame], schema: str | None = None) -> str:
-    """Make native tables of some frames in a schema of their own.
+def register(
+    reruns: Reruns, parts: Iterable[Mapping[str, pl.DataFrame]], schema: str | None = None
+) -> str:
+    """Make native tables of some frames in a schema of their own; after an error none.
 
     Parameters
     ----------
     reruns : Reruns
-    lists : mapping of str to polars.DataFrame
+    parts : iterable of mapping of str to polars.DataFrame
+        Rows of each table; held one part after another.
     schema : str, optional
         ``comparison_1``, ``comparison_2`` ... by default, the first that is free.
 
@@ -369,13 +372,22 @@ def register(reruns: Reruns, lists: Mapping[str, pl.DataFrame], schema: str | No
         raise RerunNameError(f"a schema {schema!r} exists already; give the comparison another")
     quoted = quote_identifier(schema)
     connection.execute(f"create schema {quoted}")
-    cursor = connection.cursor()
-    for name, frame in lists.items():
-        cursor.register("hitsduck_incoming", frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
-        try:
-            connection.execute(
-                f"create table {quoted}.{quote_identifier(name)} as select * from hitsduck_incoming"
-            )
-        finally:
-            cursor.unregister("hitsduck_incoming")
+    try:
+        for number, part in enumerate(parts):
+            for name, frame in part.items():
+                table = f"{quoted}.{quote_identifier(name)}"
+                _insert(connection, table, frame, is_new=number == 0)
+    except BaseException:
+        connection.execute(f"drop schema {quoted} cascade")
+        raise
     return schema
+
+
+def _insert(connection: Connection, table: str, frame: pl.DataFrame, *, is_new: bool) -> None:
+    cursor = connection.cursor()
+    cursor.register("hitsduck_incoming", frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    begin = f"create table {table} as" if is_new else f"insert into {table}"
+    try:
+        connection.execute(f"{begin} select * from hitsduck_incoming")
+    finally:
+        cursor.unregister("hitsduck_incoming")

@@ -18,6 +18,8 @@ _NO_DIFFERENCE = {
     "delta_x_px": 0.0,
     "delta_y_px": 0.0,
 }
+#: What `differences` sums up.
+QUANTITIES = tuple(_NO_DIFFERENCE)
 #: What `counts_by` counts, in the order of its columns.
 COUNTS = ("n_left", "n_right", "n_matched", "n_left_only", "n_right_only", "change")
 _ALONE = "hitsduck_is_alone"
@@ -90,7 +92,7 @@ def differences(matched: pl.DataFrame) -> pl.DataFrame:
     Parameters
     ----------
     matched : polars.DataFrame
-        As :func:`pair_frame` gives it.
+        One row per pair, of :func:`pair_frame`: ``visit`` and `QUANTITIES`.
 
     Returns
     -------

@@ -6,6 +6,7 @@ goes with its partner, which would otherwise count as a change of everything els
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -17,7 +18,6 @@ from hitsduck.counting import (
     Value,
     count_pairs,
     count_singles,
-    joined,
     pair_values,
     rows_of,
     single_values,
@@ -30,7 +30,7 @@ FEWEST_IN_PAIR = 20
 # With fewer siblings than this a value is judged by its own scatter.
 _FEWEST_SIBLINGS = 5
 # Cells of (unit, value) that are tested in one go.
-_BLOCK_CELLS = 4_000_000
+_BLOCK_CELLS = 1_000_000
 
 
 class Search:
@@ -72,14 +72,16 @@ class Search:
     ) -> None:
         self._dimensions, self._rows = dimensions, rows
         self._singles = single_values(dimensions)
-        self._pairs: list[Value] = []
-        counts = count_singles(dimensions, rows)
+        # Single values, and then the pairs of two dimensions after another.
+        self._pairs: list[list[Value]] = []
+        counts = [count_singles(dimensions, rows)]
         if depth > 1:
-            self._pairs, more = pair_values(dimensions, rows, counts, fewest=FEWEST_IN_PAIR)
-            counts = joined([counts, more])
+            self._pairs, more = pair_values(dimensions, rows, counts[0], fewest=FEWEST_IN_PAIR)
+            counts += more
+        pairs = [pair for of_two in self._pairs for pair in of_two]
         first_of = np.cumsum([0, *(len(d.labels) for d in dimensions)])
         self._parents = np.array(
-            [[first_of[d] + k for d, k in v.places] for v in self._pairs], dtype=np.int64
+            [[first_of[d] + k for d, k in v.places] for v in pairs], dtype=np.int64
         ).reshape(-1, 2)
         # the dimension of each single value whose siblings are expected to scatter alike
         self._siblings = np.array(
@@ -87,8 +89,8 @@ class Search:
             dtype=np.int64,
         )
         self._min_change, self._chance = min_change, chance
-        self._margin_sources = min_share * float(counts.left_all.sum())
-        self.values = [*self._singles, *self._pairs]
+        self._margin_sources = min_share * float(counts[0].left_all.sum())
+        self.values = [*self._singles, *pairs]
         self.weight = np.array([v.weight for v in self.values])
         self.tests = self._test(counts)
         self.q_value = false_discovery_rates(self.tests.p_value)
@@ -100,7 +102,7 @@ class Search:
         self.consequence_of = np.full(len(self.values), -1)
         self._select(counts, alpha, most_causes)
 
-    def _select(self, counts: Counts, alpha: float, most_causes: int) -> None:
+    def _select(self, counts: list[Counts], alpha: float, most_causes: int) -> None:
         tests, q_value = self.tests, self.q_value
         remaining = np.ones(len(self._rows.cell), dtype=bool)
         is_open = np.ones(len(self.values), dtype=bool)
@@ -117,7 +119,8 @@ class Search:
             has_value = rows_of(self.values[cause], self._dimensions)
             chosen = remaining & self._rows.with_partners(has_value)
             remaining &= ~chosen
-            counts = counts.minus(self.count(chosen))
+            for place, part in enumerate(self._counted(chosen)):
+                counts[place] = counts[place].minus(part)
             was = q_value < alpha
             tests = self._test(counts)
             q_value = false_discovery_rates(tests.p_value)
@@ -131,38 +134,30 @@ class Search:
             self.error_conditional[is_open] = np.where(empty, np.nan, tests.error)[is_open]
         self.consequence_of[self.causes] = -1
 
-    def count(self, chosen: Bools) -> Counts:
-        """Count a part of the sources by unit and value."""
-        dimensions, rows = [d.part(chosen) for d in self._dimensions], self._rows.of(chosen)
-        counts = count_singles(dimensions, rows)
-        if self._pairs:
-            counts = joined([counts, count_pairs(dimensions, self._pairs, rows)])
-        return counts
+    def change_of(self, chosen: Bools) -> Floats:
+        """Return the change of every value in a part of the sources."""
+        return np.concatenate([part.n_right - part.n_left for part in self._counted(chosen)])
 
-    def _test(self, counts: Counts) -> Tests:
+    def _counted(self, chosen: Bools) -> Iterator[Counts]:
+        """Count a part of the sources by unit and value: single values, then pairs."""
+        dimensions, rows = [d.part(chosen) for d in self._dimensions], self._rows.of(chosen)
+        yield count_singles(dimensions, rows)
+        for of_two in self._pairs:
+            yield count_pairs(dimensions, of_two, rows)
+
+    def _test(self, counts: Sequence[Counts]) -> Tests:
         """Test all values, single ones first: pairs scatter as their two values do."""
-        n_singles = len(self._singles)
-        singles = _columns(counts, slice(0, n_singles))
-        spread, pooled = self._spread(singles)
-        found = [self._score(singles, spread, pooled)]
+        spread, pooled = self._spread(counts[0])
+        found = [self._score(counts[0], spread, pooled)]
         own = np.where(pooled, spread, found[0].dispersion)
-        step = max(1, _BLOCK_CELLS // max(1, len(counts.left)))
-        for start in range(n_singles, len(self.values), step):
-            stop = min(start + step, len(self.values))
-            parents = self._parents[start - n_singles : stop - n_singles]
+        start = 0
+        for part in counts[1:]:
+            parents = self._parents[start : start + len(part.unmatched)]
+            start += len(parents)
             found.append(
-                self._score(
-                    _columns(counts, slice(start, stop)),
-                    own[parents].max(axis=1),
-                    np.asarray(pooled[parents].all(axis=1)),
-                )
+                self._score(part, own[parents].max(axis=1), np.asarray(pooled[parents].all(axis=1)))
             )
-        tests = Tests(
-            **{
-                name: np.concatenate([getattr(t, name) for t in found])
-                for name in (f.name for f in fields(Tests))
-            }
-        )
+        tests = _side_by_side(found)
         if not self._chance:
             tests.p_value[:] = tests.p_nonzero[:] = np.nan
         return tests
@@ -173,8 +168,9 @@ class Search:
         The median over the siblings: a value that stands out in a few units does not
         hide behind the scatter that it makes itself.
         """
-        raw = self._score(singles, 1.0, np.zeros(len(self._singles), dtype=bool)).dispersion
-        present = singles.left.sum(axis=0) + singles.right.sum(axis=0) > 0
+        n_singles = len(self._singles)
+        raw = self._score(singles, np.ones(n_singles), np.zeros(n_singles, dtype=bool)).dispersion
+        present = singles.n_left + singles.n_right > 0
         spread = np.ones(len(self._singles))
         pooled = np.zeros(len(self._singles), dtype=bool)
         for dimension in np.unique(self._siblings[self._siblings >= 0]):
@@ -184,22 +180,25 @@ class Search:
                 pooled |= siblings
         return spread, pooled
 
-    def _score(self, counts: Counts, dispersion: Floats | float, pooled: Bools) -> Tests:
-        return score_values(
-            counts,
-            min_change=self._min_change,
-            margin_sources=self._margin_sources,
-            dispersion=dispersion,
-            pooled=pooled,
+    def _score(self, counts: Counts, dispersion: Floats, pooled: Bools) -> Tests:
+        """Test some values, so many at a time that what is worked out stays small."""
+        step = max(1, _BLOCK_CELLS // max(1, len(counts.left)))
+        starts = range(0, max(len(pooled), 1), step)
+        blocks = [slice(start, start + step) for start in starts]
+        return _side_by_side(
+            [
+                score_values(
+                    counts.columns(block),
+                    min_change=self._min_change,
+                    margin_sources=self._margin_sources,
+                    dispersion=dispersion[block],
+                    pooled=pooled[block],
+                )
+                for block in blocks
+            ]
         )
 
 
-def _columns(counts: Counts, at: slice) -> Counts:
-    return Counts(
-        counts.left[:, at],
-        counts.right[:, at],
-        counts.left_all,
-        counts.right_all,
-        counts.unmatched[at],
-        counts.unmatched_all,
-    )
+def _side_by_side(parts: Sequence[Tests]) -> Tests:
+    names = [field.name for field in fields(Tests)]
+    return Tests(**{name: np.concatenate([getattr(t, name) for t in parts]) for name in names})

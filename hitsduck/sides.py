@@ -34,6 +34,8 @@ _ID = "diaSourceId"
 #: Views with one row per source, the plainest first: a column is read from the first
 #: that has it.
 _SOURCE_VIEWS = ("dia_source", "dia_source_edge", "dia_source_focal_plane")
+#: What tells rows of one id apart, that they come in one order whatever view they are read from.
+_TIES = ("visit", "detector", "ra", "dec", "x", "y", "psfFlux")
 #: What the columns of an expression are called while it is evaluated.
 _COLUMNS = "hitsduck_columns"
 #: Files that are read at the same time; each scan takes one core.
@@ -42,6 +44,8 @@ _READERS = 4
 
 class Side:
     """All sources of one rerun, in order of diaSourceId.
+
+    Sources that share an id are in order of visit, detector, position and flux.
 
     Parameters
     ----------
@@ -62,6 +66,7 @@ class Side:
         self.where = where
         self.path: Path = reruns.attached(name).file.path
         self._columns: dict[str, pl.Series] = {}
+        self._has_twins: bool | None = None  # not known before ids are read
         self._lock = threading.RLock()
         reruns.scope(name, "dia_source", where, is_narrow=True)
 
@@ -142,7 +147,8 @@ class Side:
             self._read(self.reruns.scope(self.name, _SOURCE_VIEWS[0], self.where), term)
             return
         # No view has them all, and ids, by which views would be joined, may be there twice.
-        columns = self.frame(*dict.fromkeys((_ID, *wanted)))
+        ties = _TIES if self._has_twins else ()
+        columns = self.frame(_ID, *ties, *wanted)
         cursor = connection.cursor()
         cursor.register(_COLUMNS, columns.to_arrow(compat_level=pl.CompatLevel.oldest()))
         try:
@@ -151,19 +157,27 @@ class Side:
             cursor.unregister(_COLUMNS)
 
     def _read(self, relation: str, terms: dict[str, str]) -> None:
-        selected = ", ".join(
-            f"{term} as {quote_identifier(name)}" for name, term in terms.items() if name != _ID
-        )
-        asked = f"{quote_identifier(_ID)}, {selected}" if selected else quote_identifier(_ID)
-        sql = f"select {asked} from {relation}"
-        frame = self.reruns.query(sql, read=_SOURCE_VIEWS).polars()
-        if not frame[_ID].is_sorted() or frame[_ID].has_nulls():
-            # Rows of one id stay in the order of the file.
-            frame = frame.with_row_index("").sort(_ID, "", nulls_last=True).drop("")
+        frame = self._rows(relation, terms)
+        if self._has_twins is None:
+            ids = frame[_ID]
+            self._has_twins = bool((ids == ids.shift(1)).any())
+            frame = self._rows(relation, terms) if self._has_twins else frame
         if _ID in self._columns and not frame[_ID].equals(self._columns[_ID], null_equal=True):
             raise self._changed()
         for series in frame:
             self._columns.setdefault(series.name, series)
+
+    def _rows(self, relation: str, terms: dict[str, str]) -> pl.DataFrame:
+        asked = {_ID: quote_identifier(_ID)} | terms
+        ties = {f"hitsduck_tie_{name}": name for name in _TIES} if self._has_twins else {}
+        asked |= {tie: quote_identifier(name) for tie, name in ties.items()}
+        selected = ", ".join(f"{term} as {quote_identifier(name)}" for name, term in asked.items())
+        frame = self.reruns.query(f"select {selected} from {relation}", read=_SOURCE_VIEWS).polars()
+        if ties or not frame[_ID].is_sorted() or frame[_ID].has_nulls():
+            # What nothing tells apart stays in the order of the file.
+            frame = frame.with_row_index("").sort(_ID, *ties, "", nulls_last=True)
+            frame = frame.drop("", *ties)
+        return frame
 
     def _changed(self) -> RerunChangedError:
         return RerunChangedError(

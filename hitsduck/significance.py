@@ -7,11 +7,16 @@ others. Tested is whether both changed by the same factor between the reruns.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+#: A count of one unit: exact up to 2^24 sources of a visit, and of pairs of values there are
+#: many.
+CELL = np.float32
+Cells = npt.NDArray[np.floating[Any]]
 Bools = npt.NDArray[np.bool_]
 
 # With fewer units than this behind a value, their own scatter says too little.
@@ -25,7 +30,7 @@ class Counts:
     Attributes
     ----------
     left, right : numpy.ndarray
-        ``(n_units, n_values)``: sources with the value.
+        ``(n_units, n_values)``: sources with the value, as `CELL`.
     left_all, right_all : numpy.ndarray
         ``(n_units,)``: all sources.
     unmatched : numpy.ndarray
@@ -35,12 +40,33 @@ class Counts:
         All sources without a partner.
     """
 
-    left: Floats
-    right: Floats
+    left: Cells
+    right: Cells
     left_all: Floats
     right_all: Floats
     unmatched: Floats
     unmatched_all: float
+
+    @property
+    def n_left(self) -> Floats:
+        """Sources of left with each value."""
+        return np.asarray(self.left.sum(axis=0, dtype=np.float64))
+
+    @property
+    def n_right(self) -> Floats:
+        """Sources of right with each value."""
+        return np.asarray(self.right.sum(axis=0, dtype=np.float64))
+
+    def columns(self, at: npt.NDArray[np.intp] | slice) -> Counts:
+        """Return the counts of some of the values."""
+        return Counts(
+            self.left[:, at],
+            self.right[:, at],
+            self.left_all,
+            self.right_all,
+            self.unmatched[at],
+            self.unmatched_all,
+        )
 
     def minus(self, other: Counts) -> Counts:
         """Return the counts without those of a part of the sources."""
@@ -142,11 +168,11 @@ def score_values(
     """
     from scipy.special import stdtr, xlogy
 
-    left, right = counts.left, counts.right
+    left, right = counts.left.astype(np.float64), counts.right.astype(np.float64)
     left_all, right_all = counts.left_all[:, None], counts.right_all[:, None]
     out_left, out_right = left_all - left, right_all - right
     n_units = len(left)
-    l_in, r_in = left.sum(axis=0), right.sum(axis=0)
+    l_in, r_in = counts.n_left, counts.n_right
     l_out, r_out = out_left.sum(axis=0), out_right.sum(axis=0)
     total_left, total_right = float(left_all.sum()), float(right_all.sum())
     change = r_in - l_in
@@ -175,7 +201,8 @@ def score_values(
         variance = np.where(by_siblings, expected_variance, np.maximum(own, expected_variance))
         own_units = 1.0 / np.maximum((h_in**2).sum(axis=0), 1.0 / max(n_units, 1))
         own_units = np.where(l_in > 0, own_units, 0.0)
-        few = (own_units < _FEWEST_OWN_UNITS) | by_siblings
+        # ten equal units are ten, whatever the last bit of their sum
+        few = (own_units < _FEWEST_OWN_UNITS - 1e-9) | by_siblings
         degrees = np.where(few, units_out, own_units) - 1
         margin = np.minimum(min_change * l_in, margin_sources)
         error = np.sqrt(variance)

@@ -303,7 +303,7 @@ def test_counts_by_unit_and_value():
     # a: row 1; b: none (row 5 has no value); near 16: rows 1 and 5, and row 4, whose
     # partner is not near
     assert counts.unmatched.tolist() == [1, 0, 0, 3]
-    pairs, found = pair_values([one, near], rows, counts, fewest=1)
+    ((pairs,), (found,)) = pair_values([one, near], rows, counts, fewest=1)
     # a & 8 are the sources of 8 alone, a & 16 are those of a alone
     assert [(p.dimension, p.value) for p in pairs] == [("one & near", "b & 16")]
     assert found.right.tolist() == [[0], [1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,10 +18,10 @@ from polars.testing import assert_frame_equal
 from stores import STORES, stored
 
 import hitsduck
-from hitsduck import large
+from hitsduck import held, large
 from hitsduck.cli import cli
 from hitsduck.comparison import Comparison
-from hitsduck.errors import MatchError, OutputError, QueryError, TooLargeError
+from hitsduck.errors import MatchError, OutputError, QueryError, SchemaError, TooLargeError
 from hitsduck.large import LargeComparison
 from hitsduck.report import write_report
 from hitsduck.simulator import simulate
@@ -152,6 +153,41 @@ def test_written_lists_are_the_same_files(
         )
 
 
+def test_sources_that_share_ids_are_told_apart(tmp_path: Path):
+    # Ids 0 to 2 again and again; every source lies elsewhere.
+    def rows(shift: float) -> list[dict[str, object]]:
+        return [
+            {"diaSourceId": n, "diaObjectId": n % 30, "visit": 410985 + n % 8}
+            | {"detector": 5 + n % 5, "ra": 150.0 + n * 0.01 + shift * (n % 6 == 0), "dec": 0.0}
+            | {"x": 15.0 * n + 9.0, "y": 30.0 * n + 9.0, "psfFlux": 100.0 + n, "psfFluxErr": 10.0}
+            for n in range(120)
+        ]
+
+    files = {
+        name: make_apdb(tmp_path / name / "a.db", sources=rows(shift))
+        for name, shift in (("a", 0.0), ("b", 0.005))
+    }
+    for file in files.values():
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute("create table plain as select * from DiaSource")  # without a key
+            connection.execute("drop table DiaSource")
+            connection.execute("alter table plain rename to DiaSource")
+            connection.execute("update DiaSource set diaSourceId = diaSourceId % 3")
+    with hitsduck.open_reruns(files, instrument="DECam") as reruns:
+        whole, parts = reruns.compare("a", "b"), reruns.compare("a", "b", rows_at_once=40)
+        assert whole.n_matched == parts.n_matched == 100
+        for name in LISTS:
+            assert_frame_equal(getattr(parts, name), getattr(whole, name))
+        truth = reruns.sql("select x, focal_x_mm, focal_y_mm from b.dia_source_focal_plane")
+        radius = {row["x"]: (row["focal_x_mm"], row["focal_y_mm"]) for row in truth.rows()}
+        for comparison in (whole, parts):
+            right = comparison.evidence.explanation.filter(side="right")
+            assert right.height == 120
+            for x, radius_mm in right.select("x", "focal_radius_mm").iter_rows():
+                assert radius_mm == pytest.approx(math.hypot(*radius[x]))
+        assert_frame_equal(parts.explain().frame, whole.explain().frame)
+
+
 @pytest.mark.parametrize("form", ["parquet", "csv"])
 def test_equal_ids_are_written_in_one_order(tmp_path: Path, form: str):
     # Ids 0 to 2 again and again, all of one flux: what is left tells them apart.
@@ -191,21 +227,135 @@ def test_a_folder_in_the_way_leaves_no_list(simulated_files: dict[str, Path], tm
             assert [path.name for path in (tmp_path / "lists").iterdir()] == ["left_only.csv"]
 
 
-def test_what_needs_every_source_says_so(simulated_files: dict[str, Path], tmp_path: Path):
-    with hitsduck.open_reruns(simulated_files) as reruns:
+def in_any_order(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.sort(frame.columns)
+
+
+def test_an_explanation_is_that_of_all_at_once(stored_reruns: hitsduck.Reruns):
+    whole, parts = both(stored_reruns, *stored_reruns.names[:2])
+    told, other = whole.explain(), parts.explain()
+    assert told.causes.height > 0
+    assert_frame_equal(other.frame, told.frame)
+    assert other.sentences() == told.sentences()
+    assert other.skipped == told.skipped
+    assert_frame_equal(parts.differences(), whole.differences())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"good": False, "how": "all", "radius_arcsec": 2.0},
+        {"where": "psf_snr > 6", "how": "best1"},
+        {"radius_px": 3.0, "how": "best2"},
+    ],
+    ids=str,
+)
+def test_explanations_under_any_rule_and_with_dimensions_of_ones_own(
+    reruns: hitsduck.Reruns, options: dict[str, object]
+):
+    whole, parts = both(reruns, reruns.names[0], reruns.names[-1], **options)
+    extra: dict[str, str | pl.Expr] = {
+        "half": "x < 1024",
+        "tens": pl.col("psf_snr") / 10,
+        "quality": pl.col("band"),
+    }
+    for more in ({"depth": 2}, {"part": "masking"}, {"extra": extra}):
+        told, other = whole.explain(**more), parts.explain(**more)  # type: ignore[arg-type]
+        assert_frame_equal(other.frame, told.frame)
+        assert told.frame.height > 100
+    assert set(told.frame["dimension"]) >= set(extra)
+    for wrong in ({"n": "row_number() over ()"}, {"n": pl.col("x").rank()}):
+        with pytest.raises(TooLargeError, match="looks at other sources"):
+            parts.explain(extra=wrong)
+    for wrong in ({"visit": "x"}, {"n": "no_such_column"}, {"n": 5}, ["x"], [], "", 0, 5):
+        for comparison in (whole, parts):
+            with pytest.raises(QueryError):
+                comparison.explain(extra=wrong)  # type: ignore[arg-type]
+    own = {"y": "y", "diaSourceId": "diaSourceId"}
+    assert_frame_equal(parts.explain(extra=own).frame, whole.explain(extra=own).frame)
+    for comparison in (whole, parts):
+        with pytest.raises(SchemaError, match=r"column id has \d+ different values"):
+            comparison.explain(extra={"id": "diaSourceId::varchar"})
+
+
+def test_frames_are_those_of_all_at_once(reruns: hitsduck.Reruns):
+    for options in ({}, {"good": False, "how": "all", "radius_px": 8.0}):
+        whole, parts = both(reruns, reruns.names[0], reruns.names[-1], **options)
+        for name in LISTS:
+            assert_frame_equal(getattr(parts, name), getattr(whole, name))
+        columns = [name for name in whole.matched.columns if name.startswith(("sep_", "delta_"))]
+        found, truth = (comparison.pairs(*columns) for comparison in (parts, whole))
+        assert found.columns == columns
+        assert_frame_equal(in_any_order(found), in_any_order(truth))
+        assert_frame_equal(parts.differences(), whole.differences())
+        for comparison in (whole, parts):
+            with pytest.raises(QueryError, match="pairs have no 'psfFlux'; they have"):
+                comparison.pairs("visit", "psfFlux")
+            assert comparison.pairs("visit", "visit").columns == ["visit"]
+
+
+def test_relations_are_those_of_all_at_once(reruns: hitsduck.Reruns):
+    whole, parts = both(reruns, *reruns.names[:2])
+    schemas = [comparison.register() for comparison in (whole, parts)]
+    assert parts.register() == schemas[1] != schemas[0]
+    for name in LISTS:
+        found = [in_any_order(reruns.query(f"from {s}.{name}").polars()) for s in schemas]
+        assert_frame_equal(found[0], found[1])
+        assert found[0].height > 10
+    _, broken = both(reruns, *reruns.names[:2])
+    broken.where = "no_such_column > 3"
+    with pytest.raises(QueryError):
+        broken.register("broken")
+    (left,) = reruns.query(
+        "select count(*) as n from duckdb_schemas() where schema_name = 'broken'"
+    ).rows()
+    assert left["n"] == 0
+
+
+def test_pictures_are_those_of_all_at_once(
+    simulated_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
+    names = ("matched_pairs", "edge_distances", "dashboard", "explanation")
+    frames = []
+    for most in (large.MOST_AT_ONCE, 1_000):
+        monkeypatch.setattr(large, "MOST_AT_ONCE", most)
+        monkeypatch.setattr(large, "ROWS_AT_ONCE", ROWS_AT_ONCE)
+        with hitsduck.open_reruns(simulated_files) as reruns:
+            frames.append(reruns.charts_data(names, compare=("Apr2020", "Jun2020")))
+            alone = reruns.chart_data("edge_distances", compare=("Apr2020", "Jun2020"))
+            assert_frame_equal(alone, frames[-1]["edge_distances"])
+    for name in names:
+        assert_frame_equal(frames[1][name], frames[0][name])
+        assert frames[0][name].height > 3
+
+
+def test_what_there_is_no_room_for_says_so(
+    simulated_files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+):
+    for where, constant in (
+        (held, "EXPLAINED_BYTES"),
+        (held, "EDGE_BYTES"),
+        (large, "PAIR_BYTES"),
+        (large, "ONLY_BYTES"),
+        (large, "NUMBER_BYTES"),
+    ):
+        monkeypatch.setattr(where, constant, 1_000_000_000)
+    with hitsduck.open_reruns(simulated_files, memory_limit="1GB") as reruns:
         _, parts = both(reruns, *list(simulated_files)[:2])
         asking = [
             lambda: parts.matched,
             lambda: parts.left_only,
             lambda: parts.right_only,
-            lambda: parts.evidence,
+            lambda: parts.evidence.edge,
+            lambda: parts.evidence.explanation,
+            lambda: parts.pairs("sep_arcsec"),
             parts.explain,
             parts.differences,
-            parts.register,
         ]
         for ask in asking:
-            with pytest.raises(TooLargeError, match="rows_at_once"):
+            with pytest.raises(TooLargeError, match=r"GB of memory .* 1\.0 are allowed; narrow"):
                 ask()
+        assert parts.register()
         for wrong in (0, -3, 1.5, True, "many"):
             with pytest.raises(QueryError, match="rows_at_once"):
                 reruns.compare(parts.left, parts.right, rows_at_once=wrong)  # type: ignore[arg-type]
@@ -287,8 +437,12 @@ def test_a_limit_of_memory_is_kept(simulated_files: dict[str, Path]):
     assert large._at_once(400_000, 70) == (70, 70)
 
 
-def test_a_report_says_what_is_too_large(
-    simulated_files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_report_of_large_reruns(
+    simulated_files: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    has_room: bool,
 ):
     monkeypatch.setattr(large, "MOST_AT_ONCE", 1_000)
     monkeypatch.setattr(large, "ROWS_AT_ONCE", ROWS_AT_ONCE)
@@ -296,12 +450,14 @@ def test_a_report_says_what_is_too_large(
     with hitsduck.open_reruns({name: simulated_files[name] for name in names}) as reruns:
         found = reruns.compare(*names)
         assert isinstance(found, LargeComparison)
-        verdict = found.verdict()
+        verdict, cause = found.verdict(), found.explain().sentences()[1]
+        if not has_room:
+            monkeypatch.setattr(held, "EXPLAINED_BYTES", 1_000_000_000)
         text = write_report(reruns, tmp_path / "report.md").read_text(encoding="utf-8")
     assert verdict in text
-    assert "An explanation cannot be told: the" in text
     assert "Edge excess: density of new sources" in text
-    assert "never held at once" in text
+    assert ("An explanation would take" in text) is not has_room
+    assert (cause in text) is has_room
 
 
 def test_an_image_is_listed_once_where_sources_have_no_visit(tmp_path: Path):

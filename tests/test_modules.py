@@ -28,6 +28,7 @@ ORDER = (
     ("gallery",),
     ("page", "charts", "chartdata"),
     ("large",),
+    ("held",),
     ("comparison", "integrity", "outside", "src_catalogs"),
     (  # what changed: frames in, frames and words out
         "absence",

@@ -35,11 +35,13 @@ def matched_pairs(comparison: Comparison) -> pl.DataFrame:
         added in square), ``low``, ``high``, ``n``, ``n_pairs``, ``n_outside`` (pairs
         beyond the bins), ``n_without`` (that have no such value).
     """
-    pairs = comparison.matched
+    separation = "sep_px" if comparison.radius_arcsec is None else "sep_arcsec"
+    fluxes = [f"psfFlux{what}_{side}" for what in ("", "Err") for side in ("left", "right")]
+    pairs = comparison.pairs(separation, *fluxes)
     error = (pl.col("psfFluxErr_left") ** 2 + pl.col("psfFluxErr_right") ** 2).sqrt()
     pull = (pl.col("psfFlux_right") - pl.col("psfFlux_left")) / error
     values = {
-        "separation": pairs[next(name for name in pairs.columns if name.startswith("sep_"))],
+        "separation": pairs[separation],
         "pull": pairs.select(pull.alias("pull"))["pull"],
     }
     farthest = comparison.radius_arcsec or comparison.radius_px or values["separation"].max() or 1.0
@@ -147,7 +149,11 @@ def _fields(sources: pl.DataFrame, images: pl.DataFrame) -> pl.DataFrame:
     fields = (
         images.select("visit")
         .unique()
-        .join(sources.group_by("visit").agg(pl.first("field")), on="visit", how="left")
+        .join(
+            sources.group_by("visit").agg(pl.first("field").cast(pl.String)),
+            on="visit",
+            how="left",
+        )
         .with_columns(pl.col("field").fill_null("unknown"))
     )
     n_cells = images["detector"].n_unique() * len(ZONES_PX)

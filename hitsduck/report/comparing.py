@@ -157,10 +157,12 @@ def comparison_section(wanted: Wanted) -> Section:
     if comparison.same_file:
         parts.append(Text("Both names are the same file.", is_missing=True))
     parts += [_decomposition(comparison), *_coverage(comparison)]
+    # First, for it reads all columns of pairs that are wanted here.
+    drawn = figures(wanted, ["matched_pairs"])
     if comparison.n_matched:
         told = f"Pairs with another neighbour within the radius: {many(comparison.n_ambiguous)}."
         with suppress(TooLargeError):
-            median = comparison.matched.select(pl.median("sep_arcsec")).item()
+            median = comparison.pairs("sep_arcsec").select(pl.median("sep_arcsec")).item()
             told = f"Half of the pairs are closer than {median:.3f} arcsec. {told}"
         parts.append(Text(told))
     n_unusable = comparison.n_left_unusable + comparison.n_right_unusable
@@ -172,7 +174,7 @@ def comparison_section(wanted: Wanted) -> Section:
                 "position or image; they count as unmatched."
             )
         )
-    parts += figures(wanted, ["matched_pairs"])
+    parts += drawn
     return Section("comparison", f"{comparison.left} against {comparison.right}", parts)
 
 
