@@ -447,7 +447,8 @@ def test_a_report_of_large_reruns(
     monkeypatch.setattr(large, "MOST_AT_ONCE", 1_000)
     monkeypatch.setattr(large, "ROWS_AT_ONCE", ROWS_AT_ONCE)
     names = list(simulated_files)[:2]
-    with hitsduck.open_reruns({name: simulated_files[name] for name in names}) as reruns:
+    files = {name: simulated_files[name] for name in names}
+    with hitsduck.open_reruns(files, memory_limit="1GB" if has_room else None) as reruns:
         found = reruns.compare(*names)
         assert isinstance(found, LargeComparison)
         verdict, cause = found.verdict(), found.explain().sentences()[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -155,11 +155,17 @@ def compose(
     with debug_mode(False):
         try:
             sections = [_counts_section(wanted, counts)]
+            draw = partial(_pictures, wanted, has_pair=problem is None)
+
+            def begun() -> tuple[Future[list[dict[str, Any]]], list[Future[Section]]]:
+                integrity = pool.submit(lambda: reruns.integrity().rows())
+                return integrity, [pool.submit(draw, *group) for group in reversed(_PICTURES)][::-1]
+
             # The checks compute while the rest is compared, most of it on one core; who has
             # done with that draws, one from the first pictures on and the other from the last.
-            integrity = pool.submit(lambda: reruns.integrity().rows())
-            draw = partial(_pictures, wanted, has_pair=problem is None)
-            drawn = [pool.submit(draw, *group) for group in reversed(_PICTURES)][::-1]
+            # Where memory is limited the two do not share it: one after the other.
+            is_limited = reruns.memory_limit_bytes is not None
+            beside = None if is_limited else begun()
             if problem is None:
                 sections += _changes(wanted)
                 findings += [*_steps(wanted, counts), *comparing.findings(wanted)]
@@ -167,6 +173,7 @@ def compose(
                 wanted.forget()
             else:
                 sections.append(Section("comparison", "Comparison", missing=problem))
+            integrity, drawn = beside or begun()
             sections += [
                 draw(*group) if future.cancel() else future.result()
                 for group, future in zip(_PICTURES, drawn, strict=True)
