@@ -60,6 +60,13 @@ SUMMARY_COLUMNS = ("x", "y", "good_definition_bits")
 EDGE_WITHIN_PX = 32.0
 
 
+def columns_of_pairs(columns: Sequence[str]) -> tuple[str, ...]:
+    """Return names of columns of pairs, each once; refuse none."""
+    if not columns:
+        raise QueryError("pairs() gives columns of the matched pairs: name one at least")
+    return tuple(dict.fromkeys(columns))
+
+
 def is_same(left: Side, right: Side) -> bool:
     """Return whether two names stand for the rows of one file, read directly or from a store."""
     if left.name == right.name:
@@ -160,9 +167,9 @@ class Comparison:
         Raises
         ------
         QueryError
-            `matched` has no such column.
+            `matched` has no such column, or none is named.
         """
-        columns = tuple(dict.fromkeys(columns))
+        columns = columns_of_pairs(columns)
         unknown = [name for name in columns if name not in self.matched.columns]
         if unknown:
             known = ", ".join(self.matched.columns)

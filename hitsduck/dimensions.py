@@ -400,9 +400,9 @@ def _object_sizes(sources: pl.DataFrame) -> Dimension:
 
 
 def too_many_values(name: str, n_values: int) -> SchemaError:
-    """Return the error of a user's column of so many values that are no numbers."""
+    """Return the error of a user's column of so many values, or more, that are no numbers."""
     return SchemaError(
-        f"column {name} has {n_values} different values; to explain a change by it, "
+        f"column {name} has {n_values} different values or more; to explain a change by it, "
         f"it must be a number or have at most {MOST_USER_VALUES} values"
     )
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import polars as pl
 
 from hitsduck import guard, listing
-from hitsduck.comparison import EDGE_WITHIN_PX, Comparison, is_same
+from hitsduck.comparison import EDGE_WITHIN_PX, Comparison, columns_of_pairs, is_same
 from hitsduck.coverage import (
     IMAGE,
     Images,
@@ -28,7 +28,7 @@ from hitsduck.coverage import (
 )
 from hitsduck.edges import check_within, edge_excess
 from hitsduck.errors import QueryError, TooLargeError
-from hitsduck.evidence import Evidence, edge_cells, edge_problem, geometry_of
+from hitsduck.evidence import Evidence, check_extra, edge_cells, edge_problem, geometry_of
 from hitsduck.held import NUMBER_BYTES, ONLY_BYTES, PAIR_BYTES, HeldEvidence
 from hitsduck.limits import check_number, check_truth
 from hitsduck.listing import checked_columns, is_row_by_row
@@ -309,7 +309,7 @@ class LargeComparison(Comparison):
 
     def pairs(self, *columns: str) -> pl.DataFrame:
         """Return columns of `matched`, in any order of the pairs; see `Comparison.pairs`."""
-        columns = tuple(dict.fromkeys(columns))
+        columns = columns_of_pairs(columns)
         missing = [name for name in columns if name not in self._pairs]
         if missing:
             self._check_room("the pairs", self.n_matched, NUMBER_BYTES * len(missing))
@@ -342,8 +342,9 @@ class LargeComparison(Comparison):
         Its sources are gathered in another pass, in few bytes each. An expression of
         `extra` that looks at other sources is refused, as in `by`.
         """
-        if isinstance(extra, Mapping):
-            self._check_alone(extra.values())
+        extra = {} if extra is None else extra
+        check_extra(extra)
+        self._check_alone(extra.values())
         return super().explain(extra=extra, **options)
 
     def register(self, schema: str | None = None) -> str:
