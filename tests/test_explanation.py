@@ -313,6 +313,32 @@ def test_counts_by_unit_and_value():
 # -- significance ------------------------------------------------------------------
 
 
+def test_a_score_does_not_depend_on_the_values_beside_it():
+    # The sum over units is another in its last bit for one column than for many, and ten equal
+    # units are just enough to go by their own scatter.
+    rng = np.random.default_rng(11)
+    left = rng.poisson(3, (40, 25)).astype(np.float32)
+    right = left + rng.integers(0, 2, left.shape).astype(np.float32)
+    units = [2, 9, 12, 17, 20, 23, 28, 29, 37, 39]
+    left[:, 0] = right[:, 0] = 0
+    left[units, 0] = 3
+    right[units, 0] = 3 + np.arange(10) % 3
+    counts = Counts(
+        left,
+        right,
+        left.sum(axis=1, dtype=float) + 90,
+        right.sum(axis=1, dtype=float) + 95,
+        np.full(25, 30.0),
+        500.0,
+    )
+    options = {"min_change": 0.05, "margin_sources": 3.0}
+    together = score_values(counts, **options)
+    for at in range(25):
+        alone = score_values(counts.columns(np.array([at])), **options)
+        assert alone.p_value[0] == pytest.approx(together.p_value[at], rel=1e-9)
+        assert alone.p_nonzero[0] == pytest.approx(together.p_nonzero[at], rel=1e-9)
+
+
 def test_scores_are_those_of_a_plain_loop():
     rng = np.random.default_rng(3)
     n_units = 30

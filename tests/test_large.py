@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -153,18 +153,10 @@ def test_written_lists_are_the_same_files(
         )
 
 
-def test_sources_that_share_ids_are_told_apart(tmp_path: Path):
-    # Ids 0 to 2 again and again; every source lies elsewhere.
-    def rows(shift: float) -> list[dict[str, object]]:
-        return [
-            {"diaSourceId": n, "diaObjectId": n % 30, "visit": 410985 + n % 8}
-            | {"detector": 5 + n % 5, "ra": 150.0 + n * 0.01 + shift * (n % 6 == 0), "dec": 0.0}
-            | {"x": 15.0 * n + 9.0, "y": 30.0 * n + 9.0, "psfFlux": 100.0 + n, "psfFluxErr": 10.0}
-            for n in range(120)
-        ]
-
+def sharing_ids(folder: Path, rows: Callable[[float], list[dict[str, object]]]) -> dict[str, Path]:
+    """Write two reruns, the second with its sources shifted, of ids 0 to 2 again and again."""
     files = {
-        name: make_apdb(tmp_path / name / "a.db", sources=rows(shift))
+        name: make_apdb(folder / name / "a.db", sources=rows(shift))
         for name, shift in (("a", 0.0), ("b", 0.005))
     }
     for file in files.values():
@@ -173,6 +165,20 @@ def test_sources_that_share_ids_are_told_apart(tmp_path: Path):
             connection.execute("drop table DiaSource")
             connection.execute("alter table plain rename to DiaSource")
             connection.execute("update DiaSource set diaSourceId = diaSourceId % 3")
+    return files
+
+
+def test_sources_that_share_ids_are_told_apart(tmp_path: Path):
+    # Every source lies elsewhere; every sixth is shifted, by 18 arcsec: 100 pairs.
+    def rows(shift: float) -> list[dict[str, object]]:
+        return [
+            {"diaSourceId": n, "diaObjectId": n % 30, "visit": 410985 + n % 8}
+            | {"detector": 5 + n % 5, "ra": 150.0 + n * 0.01 + shift * (n % 6 == 0), "dec": 0.0}
+            | {"x": 15.0 * n + 9.0, "y": 30.0 * n + 9.0, "psfFlux": 100.0 + n, "psfFluxErr": 10.0}
+            for n in range(120)
+        ]
+
+    files = sharing_ids(tmp_path, rows)
     with hitsduck.open_reruns(files, instrument="DECam") as reruns:
         whole, parts = reruns.compare("a", "b"), reruns.compare("a", "b", rows_at_once=40)
         assert whole.n_matched == parts.n_matched == 100
@@ -190,7 +196,7 @@ def test_sources_that_share_ids_are_told_apart(tmp_path: Path):
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])
 def test_equal_ids_are_written_in_one_order(tmp_path: Path, form: str):
-    # Ids 0 to 2 again and again, all of one flux: what is left tells them apart.
+    # All are of one flux: what is left tells them apart.
     def rows(shift: float) -> list[dict[str, object]]:
         return [
             {"diaSourceId": n, "diaObjectId": 1, "visit": 410985 + n % 4, "detector": 5}
@@ -199,16 +205,7 @@ def test_equal_ids_are_written_in_one_order(tmp_path: Path, form: str):
             for n in range(40)
         ]
 
-    files = {
-        name: make_apdb(tmp_path / name / "a.db", sources=rows(shift))
-        for name, shift in (("a", 0.0), ("b", 0.005))
-    }
-    for file in files.values():
-        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-            connection.execute("create table plain as select * from DiaSource")  # without a key
-            connection.execute("drop table DiaSource")
-            connection.execute("alter table plain rename to DiaSource")
-            connection.execute("update DiaSource set diaSourceId = diaSourceId % 3")
+    files = sharing_ids(tmp_path, rows)
     with hitsduck.open_reruns(files, instrument="DECam") as reruns:
         whole = reruns.compare("a", "b").write(tmp_path / "whole", form=form)
         parts = reruns.compare("a", "b", rows_at_once=10).write(tmp_path / "parts", form=form)

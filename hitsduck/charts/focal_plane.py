@@ -99,7 +99,7 @@ def focal_plane(frame: pl.DataFrame, *, outlines: pl.DataFrame) -> theme.AnyChar
         alt.layer(
             raster.image_layer(picture, raster.ramp(scale.colours), grid),
             lines,
-            raster.count_legend(scale, ["sources in", f"{size:.2g} mm squared"]),
+            raster.count_legend(scale, raster.of_bins("sources", f"{size:.2g}", "mm")),
         ).properties(width=width, height=height, view=alt.ViewConfig(fill=raster.PANEL)),
         description=(
             f"Map of the focal plane: {theme.shown_of(shown, total)} sources of {name}, in bins "
@@ -297,7 +297,7 @@ def detector_frame(frame: pl.DataFrame, *, most_panels: int = 4) -> theme.AnyCha
         )
         layers = [raster.image_layer(picture, raster.ramp(counts.colours), grid), frame_layer]
         if number == len(panels) - 1:
-            layers.append(raster.count_legend(counts, ["sources in", f"{size} px squared"]))
+            layers.append(raster.count_legend(counts, raster.of_bins("sources", f"{size}", "px")))
         shown = int(part["n"].sum())
         told.append(f"{theme.shown_of(shown, int(part['n_total'][0]))} sources of {name}")
         charts.append(

@@ -199,6 +199,11 @@ def image_layer(
     return layer
 
 
+def of_bins(what: str, size: str, unit: str) -> list[str]:
+    """Return the title of a legend of counts in square bins, which are of one side."""
+    return [f"{what} in", f"{size} by {size} {unit}"]
+
+
 def count_legend(scale: CountScale, title: str | Sequence[str]) -> alt.Chart:
     """Return an invisible layer that brings the legend of some counts."""
     ends = pl.DataFrame({"shown": [scale.low, scale.high]})

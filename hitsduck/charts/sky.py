@@ -41,7 +41,7 @@ def sky_map(frame: pl.DataFrame, *, panels: pl.DataFrame, what: str = "sources")
         return theme.empty(f"No {what} with a position on the sky.")
     scale = raster.CountScale.of(frame["n"])
     size = panels["bin_deg"][0]
-    legend = raster.count_legend(scale, [f"{what} in", f"{_angle(size)} squared"])
+    legend = raster.count_legend(scale, raster.of_bins(what, *_angle(size).split()))
     palette = raster.ramp(scale.colours)
     charts = _panels(frame, panels, lambda part: scale.index(part["n"]), palette, legend)
     name, shown, total = frame["rerun"][0], int(frame["n"].sum()), int(frame["n_total"][0])

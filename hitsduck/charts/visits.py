@@ -312,7 +312,7 @@ def visit_grid(frame: pl.DataFrame) -> theme.AnyChart:
                 picture, [*raster.ramp(scale.colours), raster.TILE], grid, has_axes=False
             ),
             words,
-            raster.count_legend(scale, ["sources in", f"{bin_arcmin:.2g} arcmin squared"]),
+            raster.count_legend(scale, raster.of_bins("sources", f"{bin_arcmin:.2g}", "arcmin")),
         ).properties(
             width=min(n_across * tile_px, theme.WIDTH_PX),
             height=round(
